@@ -1,0 +1,473 @@
+//! The bodies of the public HTTP API.
+//!
+//! Conventions: `snake_case`, times RFC 3339 in UTC, durations in seconds, ids UUIDv7 as text; what is
+//! not known yet is `null`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+pub use crate::task::FieldError;
+use crate::task::{Kind, Labels};
+use crate::{
+    AttemptNo, ContainerId, ContainerNo, Epoch, Generation, LogSeq, MemberName, OutcomeSeq, PoolName, SlotNo,
+    TaskId, Timestamp,
+};
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// On disk, waiting for a slot.
+    Queued,
+    /// With a worker.
+    Running,
+    /// Ended with a result.
+    Succeeded,
+    /// Ended without: every attempt failed or was lost.
+    Failed,
+    /// Ended by a caller.
+    Cancelled,
+}
+
+impl TaskState {
+    /// The state as it is written in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// How an attempt, or a container, came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// The attempt gave a result.
+    Succeeded,
+    /// The attempt gave an error.
+    Failed,
+    /// The attempt took longer than the task's timeout.
+    TimedOut,
+    /// A caller cancelled the task while it ran.
+    Cancelled,
+    /// The container's process ended by itself.
+    Exited,
+    /// A signal ended the container's process.
+    Killed,
+    /// The kernel killed it over its memory limit.
+    Oom,
+    /// It was there but said nothing for too long: paused, cut off or stuck.
+    Hung,
+    /// It was stopped on purpose.
+    Stopped,
+    /// It gave its tasks back because it was told to take no more.
+    Drained,
+    /// The container is gone and nobody can tell how.
+    HostLost,
+    /// Another attempt's outcome was recorded first.
+    Superseded,
+}
+
+/// The judgement on a loss or an end, in a form for programs and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// How it ended.
+    pub kind: VerdictKind,
+    /// One sentence.
+    pub detail: String,
+    /// The exit code, where a process ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// The signal, where one ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i64>,
+}
+
+impl Verdict {
+    /// A verdict without exit code or signal.
+    pub fn new(kind: VerdictKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), exit_code: None, signal: None }
+    }
+}
+
+/// Why a task has no result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskError {
+    /// For programs: `failed`, `timed_out`, `attempts_exhausted`, `cancelled`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// One run of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Which one, from 1.
+    pub attempt: AttemptNo,
+    /// The worker's stable name.
+    pub worker: String,
+    /// The term that ordered it.
+    pub epoch: Epoch,
+    /// When it was given to the worker.
+    pub started_at: Timestamp,
+    /// When its end became known.
+    pub ended_at: Option<Timestamp>,
+    /// How it ended; `null` while it runs or while that is being found out.
+    pub verdict: Option<Verdict>,
+}
+
+/// A task with everything that is known of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its name.
+    pub id: TaskId,
+    /// What it does.
+    pub kind: Kind,
+    /// Whose workers run it.
+    pub pool: PoolName,
+    /// What it belongs to.
+    pub group: Option<String>,
+    /// What its submitter noted on it.
+    pub labels: Labels,
+    /// Higher goes first.
+    pub priority: i8,
+    /// See [`crate::task::TaskSpec`].
+    pub spec: Box<RawValue>,
+    /// Where it stands.
+    pub state: TaskState,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// When its newest attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The stable name of the worker that has it or had it last.
+    pub worker: Option<String>,
+    /// The newest attempt's number.
+    pub attempt: Option<AttemptNo>,
+    /// What it gave.
+    pub result: Option<Box<RawValue>>,
+    /// Why it gave nothing.
+    pub error: Option<TaskError>,
+    /// Every run of it that is on record.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// A page of `GET /api/v1/tasks`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TaskPage {
+    /// Newest first.
+    pub tasks: Vec<TaskView>,
+    /// Pass it as `cursor` for the next page; `null` on the last.
+    pub next: Option<String>,
+}
+
+/// An ended task at its place in the order of outcomes.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutcomeView {
+    /// Its place.
+    pub seq: OutcomeSeq,
+    /// The task.
+    #[serde(flatten)]
+    pub task: TaskView,
+}
+
+impl<'de> Deserialize<'de> for OutcomeView {
+    /// Reads the text twice: a flattened field cannot hold raw JSON.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Place {
+            seq: OutcomeSeq,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let Place { seq } = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
+        let task = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
+        Ok(Self { seq, task })
+    }
+}
+
+/// A page of `GET /api/v1/outcomes`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OutcomePage {
+    /// In the order of their outcomes.
+    pub outcomes: Vec<OutcomeView>,
+    /// Pass it as `after` to go on from here.
+    pub next: OutcomeSeq,
+}
+
+/// What became of one item of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BatchEntry {
+    /// The task's id; `null` when the item has none because it was refused.
+    pub id: Option<TaskId>,
+    /// 201 accepted, 200 known already, 409 known with another spec, 422 invalid, 429 queue full.
+    pub status: u16,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<BatchError>,
+}
+
+/// Why an item of a batch was refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BatchError {
+    /// One sentence.
+    pub detail: String,
+    /// With status 422: what is wrong where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// What an orchestrator is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It acts.
+    Leader,
+    /// It waits to take over.
+    Standby,
+    /// Its container does not run.
+    Down,
+    /// It simulates a crash.
+    Stopped,
+}
+
+/// The data of the event `task` of `GET /api/v1/events`: a task has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskEvent {
+    /// Which task.
+    pub id: TaskId,
+    /// Where it stands now.
+    pub state: TaskState,
+    /// The stable name of the worker that has it or had it last.
+    pub worker: Option<String>,
+    /// The newest attempt's number.
+    pub attempt: Option<AttemptNo>,
+    /// What it belongs to.
+    pub group: Option<String>,
+    /// When it changed.
+    pub at: Timestamp,
+}
+
+/// One orchestrator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Its stable name.
+    pub name: MemberName,
+    /// What it does.
+    pub role: Role,
+    /// Where callers on the host reach it.
+    pub url: String,
+    /// Since when it does that.
+    pub since: Timestamp,
+}
+
+/// How many tasks stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    /// Waiting.
+    pub queued: u64,
+    /// With a worker.
+    pub running: u64,
+    /// Ended with a result.
+    pub succeeded: u64,
+    /// Ended without.
+    pub failed: u64,
+    /// Ended by a caller.
+    pub cancelled: u64,
+}
+
+/// `GET /api/v1/cluster`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Who leads.
+    pub leader: MemberName,
+    /// In which term.
+    pub epoch: Epoch,
+    /// Every orchestrator, by name.
+    pub members: Vec<MemberView>,
+    /// The tasks.
+    pub tasks: TaskCounts,
+    /// The version of the software.
+    pub version: String,
+}
+
+/// What a worker's slot is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// Its container is being made or has not joined yet.
+    Starting,
+    /// It takes tasks.
+    Ready,
+    /// It simulates a crash and is left alone for a while.
+    Stopped,
+    /// It finishes what it has and takes no more.
+    Draining,
+    /// It is dead or cut off and about to be replaced.
+    Lost,
+    /// It died too often; its replacement waits.
+    BackingOff,
+}
+
+/// One slot of a pool and the worker in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its stable name.
+    pub name: String,
+    /// Its pool.
+    pub pool: PoolName,
+    /// Its place in the pool.
+    pub slot: SlotNo,
+    /// Which container of that place.
+    pub generation: Generation,
+    /// What it is doing.
+    pub state: WorkerState,
+    /// Why, where the state does not say enough.
+    pub reason: Option<String>,
+    /// The Docker container's id.
+    pub container: Option<ContainerId>,
+    /// Where the orchestrator reaches it: `host:port`.
+    pub address: Option<String>,
+    /// The port on 127.0.0.1 of the host.
+    pub port: u16,
+    /// How many tasks it runs at once.
+    pub slots: u16,
+    /// What it runs now.
+    pub running: Vec<TaskId>,
+    /// CPU as the Docker CLI shows it: 100 is one core.
+    pub cpu_percent: Option<f64>,
+    /// Memory as the Docker CLI shows it.
+    pub memory_bytes: Option<u64>,
+    /// The container's limit.
+    pub memory_limit_bytes: Option<u64>,
+    /// Results that it gave in this generation.
+    pub tasks_done: u64,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+}
+
+/// One sample of a container's use, as the Docker CLI shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// When it was measured.
+    pub at: Timestamp,
+    /// 100 is one core.
+    pub cpu_percent: f64,
+    /// Without the page cache that can be dropped.
+    pub memory_bytes: u64,
+    /// The container's limit.
+    pub memory_limit_bytes: u64,
+}
+
+/// What is known of a dead container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Obituary {
+    /// The worker's stable name.
+    pub worker: String,
+    /// Its pool.
+    pub pool: PoolName,
+    /// Its place.
+    pub slot: SlotNo,
+    /// Which container of that place.
+    pub generation: Generation,
+    /// The Docker container's id.
+    pub container: Option<ContainerId>,
+    /// When its death became known.
+    pub died_at: Timestamp,
+    /// How it died.
+    pub verdict: Verdict,
+    /// Whether the kernel killed it over its memory limit.
+    pub oom: bool,
+    /// The highest memory use that was seen, in bytes.
+    pub memory_peak_bytes: Option<u64>,
+    /// Its memory limit, in bytes.
+    pub memory_limit_bytes: Option<u64>,
+    /// Its last lines.
+    pub last_logs: Vec<String>,
+    /// Its last minute.
+    pub last_usage: Vec<Usage>,
+    /// The tasks that it had.
+    pub tasks: Vec<TaskId>,
+}
+
+/// A page of `GET /api/v1/obituaries`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObituaryPage {
+    /// Newest first.
+    pub obituaries: Vec<Obituary>,
+    /// Pass it as `cursor` for the next page; `null` on the last.
+    pub next: Option<String>,
+}
+
+/// One line of some container's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogView {
+    /// Its place among all lines.
+    pub seq: LogSeq,
+    /// When the container wrote it.
+    pub at: Timestamp,
+    /// The container's stable name.
+    pub container: String,
+    /// The number under which the container registered.
+    pub container_id: ContainerNo,
+    /// The task that it speaks of.
+    pub task: Option<TaskId>,
+    /// What it says.
+    pub message: String,
+}
+
+/// A page of `GET /api/v1/logs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPage {
+    /// In order.
+    pub logs: Vec<LogView>,
+    /// Pass it as `after` to go on from here, also when a filter left the page empty.
+    pub next: LogSeq,
+}
+
+/// An error, `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of problem, as a URI reference.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened and what to do.
+    pub detail: String,
+    /// With status 422: what is wrong where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_survives_its_text() {
+        let id = TaskId::now();
+        let text = format!(
+            r#"{{"seq":7,"id":"{id}","kind":"sleep","pool":"default","group":null,"labels":{{}},"priority":0,"spec":{{"seconds":1}},"state":"succeeded","submitted_at":"2023-11-14T22:13:20Z","started_at":null,"finished_at":null,"worker":null,"attempt":1,"result":{{"sum":7}},"error":null,"attempts":[]}}"#
+        );
+        let outcome: OutcomeView = serde_json::from_str(&text).unwrap();
+        assert_eq!((outcome.seq, outcome.task.id), (OutcomeSeq(7), id));
+        let again: OutcomeView = serde_json::from_str(&serde_json::to_string(&outcome).unwrap()).unwrap();
+        assert_eq!(again.task.result.unwrap().get(), r#"{"sum":7}"#);
+    }
+}
