@@ -1,0 +1,107 @@
+//! Gives waiting tasks to workers with free slots. Tasks are bound as late as possible: they wait
+//! here and never on a worker.
+
+use clb_protocol::{PoolName, TaskId, Timestamp};
+
+use crate::fleet::{Link, Slot, Stage};
+use crate::output::{Change, Note, Order, Output};
+use crate::placement::{Candidate, choose};
+use crate::task::{Phase, RunningAttempt};
+
+use super::{Cluster, SlotKey};
+
+impl Cluster {
+    pub(super) fn dispatch(&mut self, now: Timestamp, out: &mut Output) {
+        if !self.store_available || !self.has_settled(now) {
+            return;
+        }
+        let waiting: Vec<PoolName> = self
+            .config
+            .pools
+            .iter()
+            .filter(|pool| !self.queue.is_empty(&pool.name))
+            .map(|pool| pool.name.clone())
+            .collect();
+        for pool in waiting {
+            self.dispatch_pool(&pool, now, out);
+        }
+    }
+
+    fn dispatch_pool(&mut self, pool: &PoolName, now: Timestamp, out: &mut Output) {
+        let (keys, mut candidates): (Vec<SlotKey>, Vec<Candidate>) = self
+            .slots
+            .iter()
+            .filter(|((name, _), _)| name == pool)
+            .filter_map(|(key, slot)| candidate(slot).map(|candidate| (key.clone(), candidate)))
+            .unzip();
+        if candidates.is_empty() {
+            return;
+        }
+        let mut free: usize = candidates.iter().map(|c| usize::from(c.slots.saturating_sub(c.running))).sum();
+        while free > 0 {
+            let Some(id) = self.queue.pop(pool) else { return };
+            let Some(choice) = choose(self.config.placement, id, &candidates) else { return };
+            free -= 1;
+            self.give(id, &keys[choice.index], now, out);
+            if let Some(renewed) = self.slots.get(&keys[choice.index]).and_then(candidate) {
+                candidates[choice.index] = renewed;
+            } else {
+                candidates[choice.index].running = candidates[choice.index].slots;
+            }
+        }
+    }
+
+    fn give(&mut self, id: TaskId, key: &SlotKey, now: Timestamp, out: &mut Output) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let worker_id = slot.worker_id();
+        let port = slot.port;
+        let Some(worker) = slot.worker_mut() else { return };
+        let (Some(link), Some(task)) = (worker.open_link(), self.tasks.get_mut(&id)) else { return };
+        self.given += 1;
+        worker.last_given = self.given;
+        worker.load.reserve();
+        let attempt = task.last_attempt.next();
+        worker.running.insert(id, attempt);
+        task.last_attempt = attempt;
+        task.phase = Phase::Running(RunningAttempt {
+            attempt,
+            worker: worker_id.clone(),
+            epoch: self.epoch,
+            started_at: now,
+        });
+        self.running += 1;
+        out.orders.push((link, Order::Run(id, attempt)));
+        out.notes.push(Note::SentPayload(id, port));
+        out.changes.push(Change::AttemptStarted {
+            task: id,
+            attempt,
+            worker: worker_id,
+            epoch: self.epoch,
+            at: now,
+        });
+    }
+
+    /// Whether it is known who holds what, so that nothing is run again that still runs.
+    fn has_settled(&mut self, now: Timestamp) -> bool {
+        if !self.settled {
+            let awaited = |slot: &Slot| match &slot.stage {
+                Stage::Up(worker) => matches!(worker.link, Link::Awaited { .. }),
+                _ => false,
+            };
+            self.settled = now >= self.settle_until || (self.observed && !self.slots.values().any(awaited));
+        }
+        self.settled
+    }
+}
+
+/// The worker of a slot that may get a task.
+fn candidate(slot: &Slot) -> Option<Candidate> {
+    let worker = slot.worker().filter(|worker| worker.free_slots() > 0)?;
+    Some(Candidate {
+        slot: slot.no,
+        running: u16::try_from(worker.running.len()).unwrap_or(u16::MAX),
+        slots: worker.slots,
+        load: worker.load,
+        last_given: worker.last_given,
+    })
+}

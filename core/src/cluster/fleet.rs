@@ -1,0 +1,301 @@
+//! What becomes of containers: made, found, hung, dead, buried.
+
+use std::collections::BTreeSet;
+
+use clb_protocol::api::{Obituary, Verdict, VerdictKind};
+use clb_protocol::{AttemptNo, ContainerId, TaskId, Timestamp, WorkerId};
+
+use crate::fleet::{Link, Remains, Slot, Stage, Worker, judge};
+use crate::input::SeenWorker;
+use crate::output::{Change, FleetAction, Note, Order, Output};
+
+use super::tasks::timed_out;
+use super::{Cluster, SlotKey, TIMEOUT_CHECK};
+
+impl Cluster {
+    /// Makes a container for every slot that may have one now.
+    pub(super) fn fill_vacant_slots(&mut self, now: Timestamp, out: &mut Output) {
+        if !self.observed {
+            return;
+        }
+        for slot in self.slots.values_mut() {
+            if !matches!(slot.stage, Stage::Vacant { not_before } if not_before <= now) {
+                continue;
+            }
+            slot.generation = slot.generation.next();
+            slot.signalled = None;
+            let reason = slot.reason.take();
+            slot.enter(Stage::Starting { container: None }, reason, now);
+            out.changes.push(Change::SlotFilled {
+                pool: slot.pool.clone(),
+                slot: slot.no,
+                generation: slot.generation,
+            });
+            out.fleet.push(FleetAction::Create { worker: slot.worker_id(), port: slot.port });
+        }
+    }
+
+    pub(super) fn take_started(&mut self, worker: &WorkerId, id: ContainerId) {
+        if let Some(Stage::Starting { container }) = self.slot_of(worker).map(|slot| &mut slot.stage) {
+            *container = Some(id);
+        }
+    }
+
+    pub(super) fn take_failed(
+        &mut self,
+        worker: &WorkerId,
+        reason: String,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(slot) = self.slot_of(worker) else { return };
+        if !matches!(slot.stage, Stage::Starting { .. }) {
+            return;
+        }
+        let not_before = slot.backoff.after_failure(now);
+        let wait_ms = not_before.since(now).as_millis();
+        out.notes
+            .push(Note::Fleet(format!("{worker} could not be started: {reason}; next try in {wait_ms} ms")));
+        slot.enter(Stage::Vacant { not_before }, Some(reason), now);
+    }
+
+    pub(super) fn take_death(&mut self, worker: &WorkerId, now: Timestamp, out: &mut Output) {
+        let key = (worker.pool.clone(), worker.slot);
+        let Some(slot) = self.slot_of(worker) else { return };
+        match &slot.stage {
+            Stage::Up(_) | Stage::Starting { container: Some(_) } => self.bury(&key, None, now, out),
+            Stage::Starting { container: None } | Stage::Vacant { .. } | Stage::Burying { .. } => {}
+        }
+    }
+
+    /// Gives a slot's container up: what it runs is lost, and it is looked at and removed.
+    fn bury(&mut self, key: &SlotKey, cause: Option<Verdict>, now: Timestamp, out: &mut Output) {
+        self.lose_running(key, now, out);
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let container = slot.container().cloned();
+        let worker = match std::mem::replace(&mut slot.stage, Stage::Vacant { not_before: now }) {
+            Stage::Up(worker) => Some(worker),
+            _ => None,
+        };
+        if let Some(worker) = &worker {
+            if let Some(link) = worker.open_link() {
+                self.links.remove(&link);
+                out.dropped.push(link);
+            }
+            if !matches!(worker.link, Link::Closed { .. } | Link::Stopped { .. })
+                && worker.leaving_since.is_none()
+            {
+                out.notes.push(Note::WorkerCrashed);
+            }
+        }
+        let id = slot.worker_id();
+        let reason = cause.as_ref().map(|verdict| verdict.detail.clone());
+        if let Some(reason) = &reason {
+            out.notes.push(Note::Fleet(format!("{id} is given up: {reason}")));
+        }
+        slot.enter(Stage::Burying { worker, cause, since: now }, reason, now);
+        out.fleet.push(FleetAction::Bury { worker: id, container });
+    }
+
+    pub(super) fn take_burial(
+        &mut self,
+        worker_id: &WorkerId,
+        remains: &Remains,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let key = (worker_id.pool.clone(), worker_id.slot);
+        let Some(slot) = self.slot_of(worker_id) else { return };
+        if !matches!(slot.stage, Stage::Burying { .. }) {
+            return;
+        }
+        let Stage::Burying { worker, cause, since } =
+            std::mem::replace(&mut slot.stage, Stage::Vacant { not_before: now })
+        else {
+            return;
+        };
+        let peak = worker.as_ref().and_then(|worker| worker.memory_peak_bytes);
+        let verdict = cause.unwrap_or_else(|| judge(remains, slot.signalled, peak));
+        let not_before = slot.backoff.after_death(worker.as_ref().map(|worker| worker.ready_at), now);
+        out.notes.push(Note::Fleet(format!("{worker_id} died: {}", verdict.detail)));
+        let obituary = write_obituary(slot, worker.as_deref(), remains, &verdict, since);
+        out.changes.push(Change::Died(Box::new(obituary)));
+        slot.enter(Stage::Vacant { not_before }, Some(verdict.detail.clone()), now);
+        self.pronounce(&key, &verdict, now, out);
+    }
+
+    /// Holds Docker's list against what should be there; repairs whatever events missed.
+    pub(super) fn reconcile(&mut self, seen: &[SeenWorker], now: Timestamp, out: &mut Output) {
+        let first = !std::mem::replace(&mut self.observed, true);
+        let keys: Vec<SlotKey> = self.slots.keys().cloned().collect();
+        let mut kept = BTreeSet::new();
+        for key in &keys {
+            let here: Vec<&SeenWorker> =
+                seen.iter().filter(|s| s.worker.pool == key.0 && s.worker.slot == key.1).collect();
+            kept.extend(self.reconcile_slot(key, &here, first, now, out));
+        }
+        for stray in seen.iter().filter(|seen| !kept.contains(&seen.container)) {
+            out.notes.push(Note::Fleet(format!("{} is not needed and will be removed", stray.worker)));
+            out.fleet.push(FleetAction::RemoveStray(stray.container.clone()));
+        }
+        if first {
+            self.lose_unclaimed(now, out);
+        }
+    }
+
+    /// Brings one slot in line with the containers that say they fill it; returns the one that does.
+    fn reconcile_slot(
+        &mut self,
+        key: &SlotKey,
+        here: &[&SeenWorker],
+        first: bool,
+        now: Timestamp,
+        out: &mut Output,
+    ) -> Option<ContainerId> {
+        let until = now + self.config.silence_limit;
+        let slot = self.slots.get_mut(key)?;
+        let is_vacant = matches!(slot.stage, Stage::Vacant { .. });
+        if first && is_vacant {
+            let found = here.iter().filter(|s| s.worker.generation >= slot.generation);
+            let found = found.max_by_key(|seen| (seen.alive, seen.worker.generation))?;
+            slot.generation = found.worker.generation;
+            let mut worker = Box::new(Worker::awaited(found.container.clone(), until, now));
+            worker.running = self.unclaimed.remove(&found.worker).unwrap_or_default();
+            let container = found.container.clone();
+            slot.enter(Stage::Up(worker), None, now);
+            if found.alive {
+                let (worker, port) = (found.worker.clone(), slot.port);
+                out.fleet.push(FleetAction::Probe { worker, container: container.clone(), port });
+            } else {
+                self.bury(key, None, now, out);
+            }
+            return Some(container);
+        }
+        let current = here.iter().find(|seen| seen.worker.generation == slot.generation);
+        let is_dead = match &slot.stage {
+            Stage::Vacant { .. } => return None,
+            Stage::Up(_) => current.is_none_or(|seen| !seen.alive),
+            // It may be between its making and its start, which looks like death.
+            Stage::Starting { container } => container.is_some() && current.is_some_and(|seen| !seen.alive),
+            Stage::Burying { .. } => false,
+        };
+        if is_dead {
+            self.bury(key, None, now, out);
+        }
+        current.map(|seen| seen.container.clone())
+    }
+
+    /// Attempts that the store shows as running on containers that are not there.
+    fn lose_unclaimed(&mut self, now: Timestamp, out: &mut Output) {
+        for (worker, attempts) in std::mem::take(&mut self.unclaimed) {
+            let key = (worker.pool.clone(), worker.slot);
+            for (id, attempt) in attempts {
+                if self.tasks.get(&id).and_then(|task| task.running()).is_some_and(|r| r.attempt == attempt) {
+                    let detail = "The container was gone when a new leader looked for it";
+                    self.fail(id, &Verdict::new(VerdictKind::HostLost, detail), now, out);
+                }
+            }
+            out.notes.push(Note::Fleet(format!("{worker} is gone; slot {} gets a new container", key.1)));
+        }
+        let unjudgeable = std::mem::take(&mut self.unjudgeable);
+        let verdict = Verdict::new(VerdictKind::HostLost, "Its slot is gone and nobody can tell how it died");
+        self.judge(unjudgeable, &verdict, now, out);
+    }
+
+    /// Does what is due by now.
+    pub(super) fn expire(&mut self, now: Timestamp, out: &mut Output) {
+        let keys: Vec<SlotKey> = self.slots.keys().cloned().collect();
+        for key in &keys {
+            if let Some(cause) = self.overdue(key, now) {
+                self.bury(key, Some(cause), now, out);
+            }
+            let limit = self.config.verdict_limit;
+            if self.slots.get(key).is_some_and(|s| !s.unjudged.is_empty() && s.unjudged_since + limit <= now)
+            {
+                let verdict =
+                    Verdict::new(VerdictKind::HostLost, "Nobody could tell in time how the worker died");
+                self.pronounce(key, &verdict, now, out);
+            }
+        }
+        if now >= self.checked_timeouts_at + TIMEOUT_CHECK {
+            self.checked_timeouts_at = now;
+            self.expire_attempts(now, out);
+        }
+    }
+
+    /// Why a slot's container must go, if it must.
+    fn overdue(&self, key: &SlotKey, now: Timestamp) -> Option<Verdict> {
+        let slot = self.slots.get(key)?;
+        let (due, kind, detail) = match &slot.stage {
+            Stage::Starting { .. } => {
+                (slot.since + self.config.start_limit, VerdictKind::Hung, "It did not join in time")
+            }
+            Stage::Up(worker) => {
+                if let Some(since) = worker.leaving_since
+                    && since + self.config.leave_limit <= now
+                {
+                    let detail = "It was stopped and did not end in time";
+                    return Some(Verdict::new(VerdictKind::Stopped, detail));
+                }
+                let (kind, detail) = match worker.link {
+                    Link::Awaited { .. } => (VerdictKind::Hung, "It did not join the new leader in time"),
+                    Link::Open { .. } => {
+                        (VerdictKind::Hung, "It said nothing for too long: paused, cut off or stuck")
+                    }
+                    Link::Closed { .. } => {
+                        (VerdictKind::Hung, "Its connection closed and it did not come back")
+                    }
+                    Link::Stopped { .. } => (VerdictKind::Stopped, "It simulated a crash for too long"),
+                };
+                (self.link_deadline(worker.link), kind, detail)
+            }
+            Stage::Vacant { .. } | Stage::Burying { .. } => return None,
+        };
+        (due <= now).then(|| Verdict::new(kind, detail))
+    }
+
+    /// Ends attempts that outran their timeout and whose worker did not say so in time.
+    fn expire_attempts(&mut self, now: Timestamp, out: &mut Output) {
+        let mut late: Vec<(TaskId, AttemptNo, u64, Option<crate::input::LinkNo>)> = Vec::new();
+        for worker in self.slots.values().filter_map(Slot::worker) {
+            for (id, attempt) in &worker.running {
+                let Some(task) = self.tasks.get(id) else { continue };
+                let Some(running) = task.running().filter(|r| r.attempt == *attempt) else { continue };
+                let limit = std::time::Duration::from_millis(task.timeout_ms) + self.config.timeout_grace;
+                if running.started_at + limit <= now {
+                    late.push((*id, *attempt, task.timeout_ms, worker.open_link()));
+                }
+            }
+        }
+        for (id, attempt, timeout_ms, link) in late {
+            if let Some(link) = link {
+                out.orders.push((link, Order::Cancel(id, attempt)));
+            }
+            self.fail(id, &timed_out(timeout_ms), now, out);
+        }
+    }
+}
+
+fn write_obituary(
+    slot: &Slot,
+    worker: Option<&Worker>,
+    remains: &Remains,
+    verdict: &Verdict,
+    died_at: Timestamp,
+) -> Obituary {
+    Obituary {
+        worker: slot.worker_id().name(),
+        pool: slot.pool.clone(),
+        slot: slot.no,
+        generation: slot.generation,
+        container: worker.map(|worker| worker.container.clone()),
+        died_at,
+        verdict: verdict.clone(),
+        oom: remains.oom,
+        memory_peak_bytes: worker.and_then(|worker| worker.memory_peak_bytes),
+        memory_limit_bytes: remains.memory_limit_bytes,
+        last_logs: remains.last_logs.clone(),
+        last_usage: worker.map(|worker| worker.usage.iter().copied().collect()).unwrap_or_default(),
+        tasks: slot.unjudged.iter().map(|(id, _)| *id).collect(),
+    }
+}

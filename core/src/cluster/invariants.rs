@@ -1,0 +1,88 @@
+//! What must hold after every step.
+
+use std::collections::BTreeMap;
+
+use clb_protocol::{AttemptNo, TaskId};
+
+use crate::fleet::{Slot, Worker};
+use crate::task::Phase;
+
+use super::Cluster;
+
+impl Cluster {
+    /// Walks the whole state; the error names the invariant that does not hold. For tests and
+    /// simulation: it takes time in proportion to the number of tasks.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.check_workers()?;
+        let mut held: BTreeMap<TaskId, Vec<AttemptNo>> = BTreeMap::new();
+        for worker in self.slots.values().filter_map(Slot::worker) {
+            for (id, attempt) in &worker.running {
+                held.entry(*id).or_default().push(*attempt);
+            }
+        }
+        for (id, attempt) in self.unclaimed.values().flatten() {
+            held.entry(*id).or_default().push(*attempt);
+        }
+        let (mut queued, mut running) = (0, 0);
+        let mut broken = None;
+        self.tasks.all(|id, task| {
+            let is_queued = self.queue.contains(*id, task);
+            let bounded = task.spent <= task.max_attempts && task.spent <= task.last_attempt.0;
+            queued += usize::from(is_queued);
+            let holds = bounded
+                && match &task.phase {
+                    Phase::Accepted => !is_queued,
+                    Phase::Queued => is_queued && !task.is_exhausted(),
+                    Phase::Running(current) => {
+                        running += 1;
+                        let is_held = held.get(id).is_some_and(|all| all.contains(&current.attempt));
+                        !is_queued && !task.is_exhausted() && is_held
+                    }
+                    Phase::Undecided(lost) => {
+                        let is_unjudged = |slot: &Slot| slot.unjudged.iter().any(|(other, _)| other == id);
+                        let is_known = self.unjudgeable.contains(&(*id, lost.attempt));
+                        !is_queued
+                            && task.is_exhausted()
+                            && (is_known || self.slots.values().any(is_unjudged))
+                    }
+                };
+            if !holds {
+                broken = Some(format!("{id} is not where the queue and the workers see it: {task:?}"));
+            }
+            holds
+        });
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
+        if queued != self.queue.len() {
+            return Err(format!("{} tasks are queued, {queued} of them are known", self.queue.len()));
+        }
+        if running != self.running {
+            return Err(format!("{running} tasks run, {} are counted", self.running));
+        }
+        Ok(())
+    }
+
+    fn check_workers(&self) -> Result<(), String> {
+        for (key, slot) in &self.slots {
+            let Some(worker) = slot.worker() else { continue };
+            if worker.incarnation.is_some() && worker.running.len() > usize::from(worker.slots) {
+                return Err(format!("{} runs more than its slots", slot.worker_id()));
+            }
+            match worker.open_link() {
+                Some(link) if self.links.get(&link) != Some(key) => {
+                    return Err(format!("{} has a link that nobody knows", slot.worker_id()));
+                }
+                None if worker.incarnation.is_some() && !worker.running.is_empty() => {
+                    return Err(format!("{} has tasks but no link", slot.worker_id()));
+                }
+                _ => {}
+            }
+        }
+        let open = self.slots.values().filter_map(Slot::worker).filter_map(Worker::open_link).count();
+        if self.links.len() != open {
+            return Err("a link is known that no worker has".to_owned());
+        }
+        Ok(())
+    }
+}

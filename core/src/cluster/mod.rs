@@ -1,0 +1,217 @@
+//! The reducer: state of all tasks, workers and slots, written here and nowhere else.
+//!
+//! `tasks.rs` has what happens to tasks, `workers.rs` what workers say, `fleet.rs` what becomes of
+//! containers, `dispatch.rs` who gets a task, `views.rs` what pages show, `invariants.rs` what must
+//! always hold.
+
+mod dispatch;
+mod fleet;
+mod invariants;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod views;
+mod workers;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clb_protocol::{
+    AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
+};
+
+use crate::config::Config;
+use crate::fleet::{Link, Slot, Stage};
+use crate::input::{Input, LinkNo, Restored};
+use crate::lookup::Lookup;
+use crate::output::Output;
+use crate::queue::Queue;
+use crate::task::{Phase, RunningAttempt, Task};
+
+type SlotKey = (PoolName, SlotNo);
+
+/// How often running tasks are held against their timeouts.
+const TIMEOUT_CHECK: Duration = Duration::from_secs(1);
+
+/// Everything that a leader decides on.
+#[derive(Debug)]
+pub struct Cluster {
+    config: Config,
+    epoch: Epoch,
+    tasks: Lookup<TaskId, Task>,
+    queue: Queue,
+    slots: BTreeMap<SlotKey, Slot>,
+    links: BTreeMap<LinkNo, SlotKey>,
+    /// Attempts that the store shows as running, until their workers are found or found missing.
+    unclaimed: BTreeMap<WorkerId, BTreeMap<TaskId, AttemptNo>>,
+    /// Attempts without a verdict, lost in slots that are no more.
+    unjudgeable: Vec<(TaskId, AttemptNo)>,
+    last_submission: SubmissionSeq,
+    last_outcome: OutcomeSeq,
+    /// Succeeded, failed, cancelled.
+    ended: [u64; 3],
+    running: u64,
+    given: u64,
+    /// Whether Docker's list of containers was seen in this term.
+    observed: bool,
+    settled: bool,
+    settle_until: Timestamp,
+    store_available: bool,
+    checked_timeouts_at: Timestamp,
+}
+
+impl Cluster {
+    /// A leader's state at the beginning of its term.
+    #[must_use]
+    pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Self {
+        let settle_until = now + config.settle_limit;
+        let mut cluster = Self {
+            epoch: restored.epoch,
+            tasks: Lookup::default(),
+            queue: Queue::default(),
+            slots: BTreeMap::new(),
+            links: BTreeMap::new(),
+            unclaimed: BTreeMap::new(),
+            unjudgeable: Vec::new(),
+            last_submission: restored.last_submission,
+            last_outcome: restored.last_outcome,
+            ended: restored.ended,
+            running: 0,
+            given: 0,
+            observed: false,
+            settled: false,
+            settle_until,
+            store_available: true,
+            checked_timeouts_at: now,
+            config,
+        };
+        cluster.lay_out_slots(&restored.generations, now);
+        for row in restored.tasks {
+            cluster.restore_unjudged(row.id, &row.unjudged);
+            let phase = match (row.open, row.unjudged.last()) {
+                (Some(open), _) => {
+                    cluster.unclaimed.entry(open.worker.clone()).or_default().insert(row.id, open.attempt);
+                    cluster.running += 1;
+                    Phase::Running(open)
+                }
+                (None, Some(lost)) if row.spent >= row.max_attempts => Phase::Undecided(lost.clone()),
+                (None, _) => Phase::Queued,
+            };
+            let task = Task {
+                seq: row.seq,
+                pool: row.pool,
+                priority: row.priority,
+                max_attempts: row.max_attempts,
+                spent: row.spent,
+                last_attempt: row.last_attempt,
+                timeout_ms: (row.timeout_seconds * 1_000.0) as u64,
+                phase,
+            };
+            if task.phase == Phase::Queued {
+                cluster.queue.push(row.id, &task);
+            }
+            cluster.tasks.insert(row.id, task);
+        }
+        cluster
+    }
+
+    /// Losses whose verdict the former leader did not live to see.
+    fn restore_unjudged(&mut self, id: TaskId, unjudged: &[RunningAttempt]) {
+        for lost in unjudged {
+            match self.slots.get_mut(&(lost.worker.pool.clone(), lost.worker.slot)) {
+                Some(slot) => slot.unjudged.push((id, lost.attempt)),
+                None => self.unjudgeable.push((id, lost.attempt)),
+            }
+        }
+    }
+
+    fn lay_out_slots(&mut self, generations: &[(PoolName, SlotNo, Generation)], now: Timestamp) {
+        for pool in &self.config.pools {
+            for place in 0..pool.workers {
+                let no = SlotNo(place + 1);
+                let known = generations.iter().find(|(name, slot, _)| *name == pool.name && *slot == no);
+                let generation = known.map_or(Generation(0), |(_, _, generation)| *generation);
+                let port = pool.first_port.saturating_add(place);
+                self.slots.insert(
+                    (pool.name.clone(), no),
+                    Slot::vacant(pool.name.clone(), no, port, generation, now),
+                );
+            }
+        }
+    }
+
+    /// Takes in one fact and answers with everything that follows from it.
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Output {
+        let mut out = Output::default();
+        match input {
+            Input::Submitted(tasks) => self.accept(tasks, now, &mut out),
+            Input::Stored(ids) => self.enqueue(&ids),
+            Input::NotStored(ids) => self.forget(&ids),
+            Input::CancelRequested(id) => self.cancel(id, now, &mut out),
+            Input::StoreAvailable(available) => self.store_available = available,
+            Input::WorkerJoined(join) => self.join(join, now, &mut out),
+            Input::WorkerReported { link, finished, leaving } => {
+                self.take_report(link, finished, leaving, now, &mut out);
+            }
+            Input::LinkClosed(link) => self.lose_link(link, now, &mut out),
+            Input::WorkerProbed { worker, answer } => self.take_probe(&worker, answer, now, &mut out),
+            Input::FleetObserved(seen) => self.reconcile(&seen, now, &mut out),
+            Input::ContainerStarted { worker, container } => self.take_started(&worker, container),
+            Input::ContainerFailed { worker, reason } => self.take_failed(&worker, reason, now, &mut out),
+            Input::ContainerSignalled { worker, signal } => {
+                if let Some(slot) = self.slot_of(&worker) {
+                    slot.signalled = Some(signal);
+                }
+            }
+            Input::ContainerDied(worker) => self.take_death(&worker, now, &mut out),
+            Input::Buried { worker, remains } => self.take_burial(&worker, &remains, now, &mut out),
+            Input::UsageSampled { worker, usage } => {
+                let cpus = self.config.pool(&worker.pool).map_or(1.0, |pool| pool.cpus);
+                if let Some(worker) = self.slot_of(&worker).and_then(Slot::worker_mut) {
+                    worker.measure(usage, cpus);
+                }
+            }
+            Input::TimePassed => self.expire(now, &mut out),
+        }
+        self.fill_vacant_slots(now, &mut out);
+        self.dispatch(now, &mut out);
+        out
+    }
+
+    /// When [`Input::TimePassed`] is due; `None` when nothing will happen by itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let slots = self.slots.values().flat_map(|slot| {
+            let stage = match &slot.stage {
+                Stage::Vacant { not_before } => self.observed.then_some(*not_before),
+                Stage::Starting { .. } => Some(slot.since + self.config.start_limit),
+                Stage::Up(worker) => {
+                    let leave = worker.leaving_since.map(|since| since + self.config.leave_limit);
+                    Some(leave.into_iter().fold(self.link_deadline(worker.link), Timestamp::min))
+                }
+                Stage::Burying { .. } => None,
+            };
+            let judgement =
+                (!slot.unjudged.is_empty()).then(|| slot.unjudged_since + self.config.verdict_limit);
+            [stage, judgement].into_iter().flatten()
+        });
+        let timeouts = (self.running > 0).then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
+        let settling = (!self.settled).then_some(self.settle_until);
+        slots.chain(timeouts).chain(settling).min()
+    }
+
+    fn link_deadline(&self, link: Link) -> Timestamp {
+        match link {
+            Link::Awaited { until } => until,
+            Link::Open { heard_at, .. } => heard_at + self.config.silence_limit,
+            Link::Closed { since } => since + self.config.silence_limit,
+            Link::Stopped { since } => since + self.config.soft_stop_grace,
+        }
+    }
+
+    /// The slot that this worker fills now; `None` for a worker of an earlier generation.
+    fn slot_of(&mut self, worker: &WorkerId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(&(worker.pool.clone(), worker.slot))?;
+        (slot.generation == worker.generation).then_some(slot)
+    }
+}

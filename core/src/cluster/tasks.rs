@@ -1,0 +1,337 @@
+//! What happens to tasks: accepted, queued, ended, lost, judged.
+
+use clb_protocol::api::{TaskError, Verdict, VerdictKind};
+use clb_protocol::link::{AttemptResult, Yield};
+use clb_protocol::task::NewTask;
+use clb_protocol::{AttemptNo, TaskId, Timestamp, WorkerId};
+
+use crate::input::LinkNo;
+use crate::output::{CancelReceipt, Change, Ending, LastAttempt, Note, Order, Output, Receipt};
+use crate::task::{Phase, RunningAttempt, Task};
+
+use super::{Cluster, SlotKey};
+
+impl Cluster {
+    pub(super) fn accept(&mut self, tasks: Vec<NewTask>, now: Timestamp, out: &mut Output) {
+        for new in tasks {
+            let id = new.id;
+            let receipt = if self.tasks.contains(&id) {
+                Receipt::Known
+            } else if self.config.pool(&new.pool).is_none() {
+                Receipt::NoSuchPool
+            } else if self.waiting() >= self.config.queue_limit {
+                Receipt::QueueFull
+            } else {
+                self.take_in(new, now, out);
+                Receipt::Accepted
+            };
+            out.receipts.push((id, receipt));
+        }
+    }
+
+    fn take_in(&mut self, new: NewTask, now: Timestamp, out: &mut Output) {
+        self.last_submission = self.last_submission.next();
+        let task = Task {
+            seq: self.last_submission,
+            pool: new.pool.clone(),
+            priority: new.priority,
+            max_attempts: new.spec.max_attempts,
+            spent: 0,
+            last_attempt: AttemptNo(0),
+            timeout_ms: (new.spec.timeout * 1_000.0) as u64,
+            phase: Phase::Accepted,
+        };
+        self.tasks.insert(new.id, task);
+        out.notes.push(Note::ReceivedPayload(new.id));
+        out.changes.push(Change::TaskAccepted { seq: self.last_submission, at: now, task: Box::new(new) });
+    }
+
+    /// Tasks that have not ended and are not running.
+    fn waiting(&self) -> usize {
+        self.tasks.len().saturating_sub(usize::try_from(self.running).unwrap_or(usize::MAX))
+    }
+
+    pub(super) fn enqueue(&mut self, ids: &[TaskId]) {
+        for id in ids {
+            if let Some(task) = self.tasks.get_mut(id).filter(|task| task.phase == Phase::Accepted) {
+                task.phase = Phase::Queued;
+                self.queue.push(*id, task);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, ids: &[TaskId]) {
+        for id in ids {
+            if self.tasks.get(id).is_some_and(|task| task.phase == Phase::Accepted) {
+                self.tasks.remove(id);
+            }
+        }
+    }
+
+    pub(super) fn cancel(&mut self, id: TaskId, now: Timestamp, out: &mut Output) {
+        let open = self.tasks.get(&id).is_some_and(|task| task.phase != Phase::Accepted);
+        if open {
+            let verdict = Verdict::new(VerdictKind::Cancelled, "A caller cancelled the task");
+            self.end(id, Ending::Cancelled, None, Some(verdict), now, out);
+        }
+        out.cancelled = Some(if open { CancelReceipt::Cancelled } else { CancelReceipt::NotOpen });
+    }
+
+    /// Takes in what an attempt gave. The first outcome wins, whichever attempt it comes from.
+    pub(super) fn take_result(
+        &mut self,
+        from: (LinkNo, &WorkerId),
+        result: AttemptResult,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let (link, worker) = from;
+        let (id, attempt) = (result.task, result.attempt);
+        self.free_slot(worker, id, attempt);
+        out.acks.push((link, id, attempt));
+        out.notes.push(Note::ReceivedResult(id));
+        let Some(task) = self.tasks.get(&id).filter(|task| task.phase != Phase::Accepted) else {
+            out.changes.push(evidence(&result));
+            return;
+        };
+        let is_current = task.running().is_some_and(|r| r.attempt == attempt && r.worker == *worker);
+        match result.gave {
+            Yield::Succeeded(value) => {
+                let given = RunningAttempt {
+                    attempt,
+                    worker: worker.clone(),
+                    epoch: result.epoch,
+                    started_at: result.started_at,
+                };
+                let verdict = Verdict::new(VerdictKind::Succeeded, "It gave a result");
+                self.end(
+                    id,
+                    Ending::Succeeded(value),
+                    (!is_current).then_some(given),
+                    Some(verdict),
+                    now,
+                    out,
+                );
+            }
+            Yield::Failed(message) if is_current => {
+                self.fail(id, &Verdict::new(VerdictKind::Failed, message), now, out);
+            }
+            Yield::TimedOut if is_current => self.fail(id, &timed_out(task.timeout_ms), now, out),
+            Yield::Cancelled if is_current => {
+                let verdict =
+                    Verdict::new(VerdictKind::Cancelled, "The worker gave it up without being asked");
+                self.requeue(id, verdict, now, out);
+            }
+            Yield::Failed(_) | Yield::TimedOut | Yield::Cancelled => out.changes.push(evidence(&result)),
+        }
+    }
+
+    fn free_slot(&mut self, worker: &WorkerId, id: TaskId, attempt: AttemptNo) {
+        if let Some(worker) = self.slot_of(worker).and_then(|slot| slot.worker_mut()) {
+            if worker.running.get(&id) == Some(&attempt) {
+                worker.running.remove(&id);
+                worker.load.release();
+            }
+            worker.tasks_done += 1;
+        }
+    }
+
+    /// The current attempt failed, which counts.
+    pub(super) fn fail(&mut self, id: TaskId, verdict: &Verdict, now: Timestamp, out: &mut Output) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(attempt) = task.running().map(|running| running.attempt) else { return };
+        task.spent += 1;
+        if task.is_exhausted() {
+            let error = exhausted(task, verdict);
+            self.end(id, Ending::Failed(error), None, Some(verdict.clone()), now, out);
+        } else {
+            out.changes.push(Change::AttemptEnded {
+                task: id,
+                attempt,
+                at: now,
+                verdict: Some(verdict.clone()),
+                costs: true,
+            });
+            self.put_back(id);
+        }
+    }
+
+    /// The current attempt ended without counting.
+    pub(super) fn requeue(&mut self, id: TaskId, verdict: Verdict, now: Timestamp, out: &mut Output) {
+        let Some(attempt) = self.tasks.get(&id).and_then(Task::running).map(|running| running.attempt) else {
+            return;
+        };
+        let verdict = Some(verdict);
+        out.changes.push(Change::AttemptEnded { task: id, attempt, at: now, verdict, costs: false });
+        self.put_back(id);
+    }
+
+    /// The current attempt was lost with its worker; why is not known yet, so it counts for now.
+    pub(super) fn lose(&mut self, id: TaskId, key: &SlotKey, now: Timestamp, out: &mut Output) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(running) = task.running().cloned() else { return };
+        task.spent += 1;
+        out.changes.push(Change::AttemptEnded {
+            task: id,
+            attempt: running.attempt,
+            at: now,
+            verdict: None,
+            costs: true,
+        });
+        if let Some(slot) = self.slots.get_mut(key) {
+            if slot.unjudged.is_empty() {
+                slot.unjudged_since = now;
+            }
+            slot.unjudged.push((id, running.attempt));
+        }
+        if task.is_exhausted() {
+            task.phase = Phase::Undecided(running);
+            self.running -= 1;
+        } else {
+            self.put_back(id);
+        }
+    }
+
+    fn put_back(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            if task.running().is_some() {
+                self.running -= 1;
+            }
+            task.phase = Phase::Queued;
+            self.queue.push(id, task);
+        }
+    }
+
+    /// Pronounces the verdict on every attempt that was lost in a slot.
+    pub(super) fn pronounce(&mut self, key: &SlotKey, verdict: &Verdict, now: Timestamp, out: &mut Output) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            let lost = std::mem::take(&mut slot.unjudged);
+            self.judge(lost, verdict, now, out);
+        }
+    }
+
+    /// Pronounces the verdict on these lost attempts.
+    pub(super) fn judge(
+        &mut self,
+        lost: Vec<(TaskId, AttemptNo)>,
+        verdict: &Verdict,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let costs = !matches!(verdict.kind, VerdictKind::Stopped | VerdictKind::Drained);
+        for (id, attempt) in lost {
+            out.changes.push(Change::AttemptJudged { task: id, attempt, verdict: verdict.clone(), costs });
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            if !costs {
+                task.spent -= 1;
+            }
+            if !matches!(task.phase, Phase::Undecided(_)) {
+                continue;
+            }
+            if !task.is_exhausted() {
+                self.put_back(id);
+            } else if !self.slots.values().any(|slot| slot.unjudged.iter().any(|(other, _)| *other == id)) {
+                let error = exhausted(task, verdict);
+                self.end(id, Ending::Failed(error), None, Some(verdict.clone()), now, out);
+            }
+        }
+    }
+
+    /// Records the one outcome of a task. `from` is the attempt that gave it when that is not the
+    /// current one.
+    pub(super) fn end(
+        &mut self,
+        id: TaskId,
+        ending: Ending,
+        from: Option<RunningAttempt>,
+        verdict: Option<Verdict>,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(task) = self.tasks.remove(&id) else { return };
+        let current = match &task.phase {
+            Phase::Running(running) => {
+                self.running -= 1;
+                Some(running.clone())
+            }
+            Phase::Undecided(lost) => Some(lost.clone()),
+            Phase::Queued | Phase::Accepted => {
+                self.queue.remove(id, &task);
+                None
+            }
+        };
+        if let (Phase::Running(running), superseded) = (&task.phase, from.is_some()) {
+            self.stop_running(id, running, superseded, now, out);
+        }
+        self.ended[match ending {
+            Ending::Succeeded(_) => 0,
+            Ending::Failed(_) => 1,
+            Ending::Cancelled => 2,
+        }] += 1;
+        self.last_outcome = self.last_outcome.next();
+        let last = from.or(current).map(|attempt| LastAttempt {
+            attempt: attempt.attempt,
+            worker: attempt.worker,
+            epoch: attempt.epoch,
+            started_at: attempt.started_at,
+            verdict,
+        });
+        out.notes.push(Note::SentResult(id));
+        out.changes.push(Change::TaskEnded { seq: self.last_outcome, task: id, at: now, ending, last });
+    }
+
+    /// Tells the worker that still runs an attempt of a task that ended.
+    fn stop_running(
+        &mut self,
+        id: TaskId,
+        running: &RunningAttempt,
+        superseded: bool,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(worker) = self.slot_of(&running.worker).and_then(|slot| slot.worker_mut()) else { return };
+        if worker.running.get(&id) != Some(&running.attempt) {
+            return;
+        }
+        if let Some(link) = worker.open_link() {
+            out.orders.push((link, Order::Cancel(id, running.attempt)));
+        }
+        if superseded {
+            let verdict =
+                Verdict::new(VerdictKind::Superseded, "Another attempt's outcome was recorded first");
+            out.changes.push(Change::AttemptEnded {
+                task: id,
+                attempt: running.attempt,
+                at: now,
+                verdict: Some(verdict),
+                costs: false,
+            });
+        }
+    }
+}
+
+/// The verdict on an attempt that outran its task's timeout.
+pub(super) fn timed_out(timeout_ms: u64) -> Verdict {
+    let seconds = timeout_ms as f64 / 1_000.0;
+    Verdict::new(VerdictKind::TimedOut, format!("It took longer than the timeout of {seconds} s"))
+}
+
+fn exhausted(task: &Task, last: &Verdict) -> TaskError {
+    let code = match last.kind {
+        VerdictKind::Failed => "failed",
+        VerdictKind::TimedOut => "timed_out",
+        _ => "attempts_exhausted",
+    };
+    let message =
+        format!("{} of {} attempts are spent; the last: {}", task.spent, task.max_attempts, last.detail);
+    TaskError { code: code.to_owned(), message }
+}
+
+/// What is noted of an attempt whose result changes nothing any more.
+fn evidence(result: &AttemptResult) -> Change {
+    let verdict = match result.gave {
+        Yield::Cancelled => Verdict::new(VerdictKind::Cancelled, "It was stopped because its task had ended"),
+        _ => Verdict::new(VerdictKind::Superseded, "Another attempt's outcome was recorded first"),
+    };
+    Change::AttemptJudged { task: result.task, attempt: result.attempt, verdict, costs: false }
+}

@@ -1,0 +1,5 @@
+//! The reducer against a small model of everything around it: a store, an engine and workers.
+
+mod properties;
+mod sentences;
+mod world;

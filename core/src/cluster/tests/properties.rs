@@ -1,0 +1,148 @@
+//! Random histories: whatever happens in whatever order, every invariant holds after every step, and
+//! once the trouble ends every task ends.
+
+use std::time::Duration;
+
+use clb_protocol::WorkerId;
+use clb_protocol::link::Yield;
+use proptest::prelude::*;
+
+use super::world::{World, succeeded};
+use crate::input::Input;
+
+const WORKERS: u16 = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Submit { count: usize, max_attempts: u32 },
+    Save,
+    Cancel(usize),
+    Observe,
+    Act,
+    Join(u16),
+    Report(u16),
+    Succeed(u16),
+    Fail(u16),
+    TimeOut(u16),
+    Leave(u16),
+    Cut(u16),
+    Kill(u16),
+    NoticeDeath(u16),
+    Signal(u16),
+    SoftStop(u16),
+    Recover(u16),
+    Pass(u64),
+    StoreAvailable(bool),
+    ChangeLeader,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let slot = 1..=WORKERS;
+    prop_oneof![
+        4 => (1..4_usize, 1..4_u32).prop_map(|(count, max_attempts)| Step::Submit { count, max_attempts }),
+        4 => Just(Step::Save),
+        1 => (0..64_usize).prop_map(Step::Cancel),
+        2 => Just(Step::Observe),
+        6 => Just(Step::Act),
+        6 => slot.clone().prop_map(Step::Join),
+        3 => slot.clone().prop_map(Step::Report),
+        6 => slot.clone().prop_map(Step::Succeed),
+        2 => slot.clone().prop_map(Step::Fail),
+        1 => slot.clone().prop_map(Step::TimeOut),
+        1 => slot.clone().prop_map(Step::Leave),
+        2 => slot.clone().prop_map(Step::Cut),
+        3 => slot.clone().prop_map(Step::Kill),
+        2 => slot.clone().prop_map(Step::NoticeDeath),
+        1 => slot.clone().prop_map(Step::Signal),
+        1 => slot.clone().prop_map(Step::SoftStop),
+        1 => slot.prop_map(Step::Recover),
+        3 => (1..4_000_u64).prop_map(Step::Pass),
+        1 => any::<bool>().prop_map(Step::StoreAvailable),
+        1 => Just(Step::ChangeLeader),
+    ]
+}
+
+fn take(world: &mut World, step: &Step) {
+    let on = |world: &mut World, slot: u16, then: &dyn Fn(&mut World, &WorkerId)| {
+        if let Some(worker) = world.worker(slot) {
+            then(world, &worker);
+        }
+    };
+    match *step {
+        Step::Submit { count, max_attempts } => drop(world.submit_with(count, max_attempts)),
+        Step::Save => world.save(),
+        Step::Cancel(index) => {
+            if let Some(id) = world.rows.keys().nth(index).copied() {
+                world.tell(Input::CancelRequested(id));
+            }
+        }
+        Step::Observe => world.observe(),
+        Step::Act => world.act_once(),
+        Step::Join(slot) => on(world, slot, &|world, worker| world.join(worker)),
+        Step::Report(slot) => on(world, slot, &|world, worker| world.report(worker)),
+        Step::Succeed(slot) => on(world, slot, &|world, worker| world.finish(worker, &succeeded())),
+        Step::Fail(slot) => {
+            on(world, slot, &|world, worker| world.finish(worker, &Yield::Failed("no".to_owned())));
+        }
+        Step::TimeOut(slot) => on(world, slot, &|world, worker| world.finish(worker, &Yield::TimedOut)),
+        Step::Leave(slot) => on(world, slot, &|world, worker| world.leave(worker)),
+        Step::Cut(slot) => on(world, slot, &|world, worker| world.cut(worker)),
+        Step::Kill(slot) => on(world, slot, &|world, worker| world.kill(worker)),
+        Step::NoticeDeath(slot) => on(world, slot, &|world, worker| {
+            if !world.containers[worker].0 {
+                world.tell(Input::ContainerDied(worker.clone()));
+            }
+        }),
+        Step::Signal(slot) => on(world, slot, &|world, worker| {
+            world.tell(Input::ContainerSignalled { worker: worker.clone(), signal: 15 });
+        }),
+        Step::SoftStop(slot) => on(world, slot, &|world, worker| world.soft_stop(worker)),
+        Step::Recover(slot) => on(world, slot, &|world, worker| {
+            if let Some((_, process)) = world.containers.get_mut(worker) {
+                process.is_stopped = false;
+            }
+        }),
+        Step::Pass(span_ms) => world.pass(Duration::from_millis(span_ms)),
+        Step::StoreAvailable(available) => drop(world.tell(Input::StoreAvailable(available))),
+        Step::ChangeLeader => world.change_leader(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_whatever_happens(steps in prop::collection::vec(step(), 1..160)) {
+        let mut world = World::with_workers(WORKERS);
+        for step in &steps {
+            take(&mut world, step);
+        }
+        world.tell(Input::StoreAvailable(true));
+        world.calm_down();
+    }
+
+    #[test]
+    fn nothing_is_left_to_do_once_everything_is_done(steps in prop::collection::vec(step(), 1..80)) {
+        let mut world = World::with_workers(WORKERS);
+        for step in &steps {
+            take(&mut world, step);
+        }
+        world.tell(Input::StoreAvailable(true));
+        world.calm_down();
+        // The longest back-off passes and everybody is healthy: the plan is empty from then on.
+        for _ in 0..40 {
+            for slot in 1..=WORKERS {
+                if let Some(worker) = world.worker(slot) {
+                    world.report(&worker);
+                }
+            }
+            world.pass(Duration::from_secs(1));
+            world.act();
+            world.join_all();
+        }
+        let out = world.tell(Input::TimePassed);
+        prop_assert!(out.fleet.is_empty() && out.orders.is_empty() && out.changes.is_empty());
+        world.observe();
+        prop_assert!(world.actions.is_empty(), "{:?}", world.actions);
+    }
+}

@@ -1,0 +1,452 @@
+//! A model of what surrounds the reducer. It does what the reducer asks, as reality would, and
+//! holds every answer against what must be true.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use clb_protocol::api::{Usage, VerdictKind};
+use clb_protocol::link::{AttemptResult, Running, Yield};
+use clb_protocol::task::{Kind, NewTask, Number, TaskSpec};
+use clb_protocol::{
+    AttemptNo, ContainerId, Epoch, Generation, Incarnation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq,
+    TaskId, Timestamp, WorkerId,
+};
+
+use crate::Cluster;
+use crate::config::{Config, Pool};
+use crate::fleet::Remains;
+use crate::input::{Input, Join, LinkNo, ProbeAnswer, Restored, RestoredTask, SeenWorker};
+use crate::output::{Change, Ending, FleetAction, Order, Output};
+use crate::task::RunningAttempt;
+
+pub(super) const SLOTS: u16 = 2;
+
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    worker: Option<(WorkerId, Epoch, Timestamp)>,
+    pub(super) has_ended: bool,
+    pub(super) costs: bool,
+    pub(super) verdict: Option<VerdictKind>,
+}
+
+#[derive(Debug)]
+pub(super) struct Row {
+    seq: SubmissionSeq,
+    max_attempts: u32,
+    pub(super) attempts: BTreeMap<AttemptNo, Attempt>,
+    pub(super) ending: Option<&'static str>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    pub(super) is_stopped: bool,
+    pub(super) link: Option<LinkNo>,
+    pub(super) running: BTreeMap<TaskId, (AttemptNo, Epoch)>,
+    outbox: Vec<AttemptResult>,
+}
+
+pub(super) struct World {
+    pub(super) now: Timestamp,
+    pub(super) cluster: Cluster,
+    pub(super) rows: BTreeMap<TaskId, Row>,
+    pub(super) containers: BTreeMap<WorkerId, (bool, Process)>,
+    pub(super) actions: Vec<FleetAction>,
+    unsaved: Vec<TaskId>,
+    epoch: Epoch,
+    next: u64,
+    last_outcome: OutcomeSeq,
+}
+
+fn config(workers: u16) -> Config {
+    Config::new(vec![Pool { name: PoolName::from("default"), workers, first_port: 3004, cpus: 1.0 }])
+}
+
+impl World {
+    /// A fresh cluster whose containers exist, joined and idle.
+    pub(super) fn with_workers(workers: u16) -> Self {
+        let mut world = Self::empty(workers);
+        world.observe();
+        world.act();
+        world.join_all();
+        world
+    }
+
+    pub(super) fn empty(workers: u16) -> Self {
+        let now = Timestamp(1_000_000);
+        Self {
+            now,
+            cluster: Cluster::restore(config(workers), Restored::default(), now),
+            rows: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            actions: Vec::new(),
+            unsaved: Vec::new(),
+            epoch: Epoch(0),
+            next: 0,
+            last_outcome: OutcomeSeq(0),
+        }
+    }
+
+    pub(super) fn tell(&mut self, input: Input) -> Output {
+        let out = self.cluster.handle(input, self.now);
+        for change in &out.changes {
+            self.store(change);
+        }
+        for (link, order) in &out.orders {
+            self.obey(*link, *order);
+        }
+        for (link, task, attempt) in &out.acks {
+            if let Some(process) = self.process(*link) {
+                process.outbox.retain(|result| (result.task, result.attempt) != (*task, *attempt));
+            }
+        }
+        for link in &out.dropped {
+            if let Some(process) = self.process(*link) {
+                process.link = None;
+            }
+        }
+        self.actions.extend(out.fleet.iter().cloned());
+        if let Err(broken) = self.cluster.check_invariants() {
+            panic!("{broken}");
+        }
+        self.check_store();
+        out
+    }
+
+    fn store(&mut self, change: &Change) {
+        match change {
+            Change::TaskAccepted { seq, task, .. } => {
+                let max_attempts = task.spec.max_attempts;
+                let row = Row { seq: *seq, max_attempts, attempts: BTreeMap::new(), ending: None };
+                assert!(self.rows.insert(task.id, row).is_none(), "accepted twice");
+                self.unsaved.push(task.id);
+            }
+            Change::AttemptStarted { task, attempt, worker, epoch, at } => {
+                let row = self.rows.get_mut(task).expect("a task that was accepted");
+                assert!(row.ending.is_none(), "started after its end");
+                let open = Attempt { worker: Some((worker.clone(), *epoch, *at)), ..Attempt::default() };
+                row.attempts.insert(*attempt, open);
+            }
+            Change::AttemptEnded { task, attempt, verdict, costs, .. } => {
+                let row = self.rows.get_mut(task).expect("a task that was accepted");
+                let ended = row.attempts.entry(*attempt).or_default();
+                ended.has_ended = true;
+                ended.costs = *costs;
+                ended.verdict = verdict.as_ref().map(|verdict| verdict.kind);
+            }
+            Change::AttemptJudged { task, attempt, verdict, costs } => {
+                let row = self.rows.get_mut(task).expect("a task that was accepted");
+                let judged = row.attempts.entry(*attempt).or_default();
+                if judged.verdict.is_none() {
+                    (judged.has_ended, judged.costs, judged.verdict) = (true, *costs, Some(verdict.kind));
+                }
+            }
+            Change::TaskEnded { seq, task, ending, last, .. } => {
+                assert_eq!(*seq, self.last_outcome.next(), "outcomes are numbered without gaps");
+                self.last_outcome = *seq;
+                let row = self.rows.get_mut(task).expect("a task that was accepted");
+                assert!(row.ending.is_none(), "a task ended twice");
+                row.ending = Some(match ending {
+                    Ending::Succeeded(_) => "succeeded",
+                    Ending::Failed(_) => "failed",
+                    Ending::Cancelled => "cancelled",
+                });
+                if let Some(last) = last {
+                    row.attempts.entry(last.attempt).or_default().has_ended = true;
+                }
+            }
+            Change::SlotFilled { .. } | Change::Died(_) => {}
+        }
+    }
+
+    fn check_store(&self) {
+        for (id, row) in &self.rows {
+            assert_eq!(row.ending.is_none(), self.cluster.is_open(*id), "{id} is lost or undead");
+            let costly = row.attempts.values().filter(|attempt| attempt.costs).count();
+            assert!(costly <= row.max_attempts as usize, "{id} had more attempts than it may");
+        }
+    }
+
+    fn obey(&mut self, link: LinkNo, order: Order) {
+        let epoch = self.epoch;
+        let Some(process) = self.process(link) else { return };
+        match order {
+            Order::Run(task, attempt) => {
+                assert!(process.running.insert(task, (attempt, epoch)).is_none(), "ordered twice");
+                assert!(process.running.len() <= usize::from(SLOTS), "more tasks than slots");
+            }
+            Order::Cancel(task, attempt) => {
+                if process.running.get(&task).is_some_and(|(held, _)| *held == attempt) {
+                    process.running.remove(&task);
+                    process.outbox.push(result(task, attempt, epoch, Yield::Cancelled));
+                }
+            }
+        }
+    }
+
+    fn process(&mut self, link: LinkNo) -> Option<&mut Process> {
+        self.containers.values_mut().map(|(_, process)| process).find(|process| process.link == Some(link))
+    }
+
+    pub(super) fn submit(&mut self, count: usize) -> Vec<TaskId> {
+        self.submit_with(count, 3)
+    }
+
+    pub(super) fn submit_with(&mut self, count: usize, max_attempts: u32) -> Vec<TaskId> {
+        let tasks: Vec<NewTask> = (0..count).map(|_| self.new_task(max_attempts)).collect();
+        let ids = tasks.iter().map(|task| task.id).collect();
+        self.tell(Input::Submitted(tasks));
+        ids
+    }
+
+    pub(super) fn new_task(&mut self, max_attempts: u32) -> NewTask {
+        self.next += 1;
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&self.next.to_be_bytes());
+        let spec = TaskSpec {
+            kind: Kind::Sleep,
+            seconds: 0.0,
+            add: [Number::Integer(0); 2],
+            max_attempts,
+            timeout: 3_600.0,
+        };
+        NewTask {
+            id: TaskId::from_bytes(bytes),
+            spec,
+            pool: PoolName::from("default"),
+            priority: 0,
+            group: None,
+            labels: BTreeMap::new(),
+            idempotency_key: None,
+        }
+    }
+
+    pub(super) fn save(&mut self) {
+        let ids = std::mem::take(&mut self.unsaved);
+        self.tell(Input::Stored(ids));
+    }
+
+    pub(super) fn observe(&mut self) {
+        let seen = self.containers.iter().map(|(worker, (alive, _))| SeenWorker {
+            container: container(worker),
+            worker: worker.clone(),
+            alive: *alive,
+        });
+        let seen = seen.collect();
+        self.tell(Input::FleetObserved(seen));
+    }
+
+    /// Does the first thing that the reducer asked of the engine.
+    pub(super) fn act_once(&mut self) {
+        if self.actions.is_empty() {
+            return;
+        }
+        match self.actions.remove(0) {
+            FleetAction::Create { worker, .. } => {
+                let container = container(&worker);
+                self.containers.insert(worker.clone(), (true, Process::default()));
+                self.tell(Input::ContainerStarted { worker, container });
+            }
+            FleetAction::Bury { worker, .. } => {
+                self.containers.remove(&worker);
+                let remains = Remains { exit_code: Some(137), ..Remains::default() };
+                self.tell(Input::Buried { worker, remains });
+            }
+            FleetAction::Probe { worker, .. } => {
+                let answer = match self.containers.get(&worker) {
+                    Some((true, process)) if process.is_stopped => ProbeAnswer::Stopped,
+                    Some((true, _)) => ProbeAnswer::Alive,
+                    _ => ProbeAnswer::Silent,
+                };
+                self.tell(Input::WorkerProbed { worker, answer });
+            }
+            FleetAction::RemoveStray(stray) => self.containers.retain(|worker, _| container(worker) != stray),
+            FleetAction::Measure { worker, .. } => {
+                let usage =
+                    Usage { at: self.now, cpu_percent: 1.0, memory_bytes: 1, memory_limit_bytes: 100 };
+                self.tell(Input::UsageSampled { worker, usage });
+            }
+        }
+    }
+
+    pub(super) fn act(&mut self) {
+        while !self.actions.is_empty() {
+            self.act_once();
+        }
+    }
+
+    pub(super) fn worker(&self, slot: u16) -> Option<WorkerId> {
+        self.containers.keys().rfind(|worker| worker.slot == SlotNo(slot)).cloned()
+    }
+
+    pub(super) fn join(&mut self, worker: &WorkerId) {
+        self.next += 1;
+        let link = LinkNo(self.next);
+        let Some((true, process)) = self.containers.get_mut(worker) else { return };
+        if process.is_stopped || process.link.is_some() {
+            return;
+        }
+        process.link = Some(link);
+        let running = process.running.iter().map(|(task, (attempt, epoch))| Running {
+            task: *task,
+            attempt: *attempt,
+            epoch: *epoch,
+            started_at: self.now,
+        });
+        let join = Join {
+            link,
+            worker: worker.clone(),
+            incarnation: Incarnation(uuid_of(worker.generation)),
+            container: container(worker),
+            port: 3004,
+            slots: SLOTS,
+            running: running.collect(),
+            finished: std::mem::take(&mut process.outbox),
+        };
+        self.tell(Input::WorkerJoined(join));
+    }
+
+    pub(super) fn join_all(&mut self) {
+        let workers: Vec<WorkerId> = self.containers.keys().cloned().collect();
+        for worker in workers {
+            self.join(&worker);
+        }
+    }
+
+    /// The worker reports what it has in its outbox.
+    pub(super) fn report(&mut self, worker: &WorkerId) {
+        let Some((true, process)) = self.containers.get(worker) else { return };
+        let Some(link) = process.link else { return };
+        let finished = process.outbox.clone();
+        self.tell(Input::WorkerReported { link, finished, leaving: None });
+    }
+
+    pub(super) fn finish(&mut self, worker: &WorkerId, gave: &Yield) {
+        let Some((true, process)) = self.containers.get_mut(worker) else { return };
+        if let Some((task, (attempt, epoch))) = process.running.pop_first() {
+            process.outbox.push(result(task, attempt, epoch, gave.clone()));
+        }
+        self.report(worker);
+    }
+
+    pub(super) fn leave(&mut self, worker: &WorkerId) {
+        let Some((true, process)) = self.containers.get_mut(worker) else { return };
+        let Some(link) = process.link else { return };
+        let returned =
+            std::mem::take(&mut process.running).into_iter().map(|(id, (no, _))| (id, no)).collect();
+        self.tell(Input::WorkerReported { link, finished: Vec::new(), leaving: Some(returned) });
+    }
+
+    /// The connection breaks; the process lives on.
+    pub(super) fn cut(&mut self, worker: &WorkerId) {
+        if let Some(link) = self.containers.get_mut(worker).and_then(|(_, process)| process.link.take()) {
+            self.tell(Input::LinkClosed(link));
+        }
+    }
+
+    pub(super) fn kill(&mut self, worker: &WorkerId) {
+        self.cut(worker);
+        if let Some(container) = self.containers.get_mut(worker) {
+            *container = (false, Process::default());
+        }
+    }
+
+    pub(super) fn soft_stop(&mut self, worker: &WorkerId) {
+        self.cut(worker);
+        if let Some((true, process)) = self.containers.get_mut(worker) {
+            *process = Process { is_stopped: true, ..Process::default() };
+        }
+    }
+
+    pub(super) fn pass(&mut self, span: Duration) {
+        self.now = self.now + span;
+        self.tell(Input::TimePassed);
+    }
+
+    /// The leader dies; a standby takes over from what is stored.
+    pub(super) fn change_leader(&mut self) {
+        self.epoch = self.epoch.next();
+        self.actions.clear();
+        self.unsaved.clear();
+        for (_, process) in self.containers.values_mut() {
+            process.link = None;
+        }
+        let mut generations: BTreeMap<SlotNo, Generation> = BTreeMap::new();
+        for worker in self.containers.keys() {
+            generations.insert(worker.slot, worker.generation);
+        }
+        let pool = PoolName::from("default");
+        let restored = Restored {
+            epoch: self.epoch,
+            tasks: self.rows.iter().filter(|(_, row)| row.ending.is_none()).map(restored).collect(),
+            generations: generations.into_iter().map(|(no, g)| (pool.clone(), no, g)).collect(),
+            last_submission: self.rows.values().map(|row| row.seq).max().unwrap_or_default(),
+            last_outcome: self.last_outcome,
+            ended: [0; 3],
+        };
+        let workers = self.cluster.workers().count();
+        self.cluster = Cluster::restore(config(u16::try_from(workers).unwrap()), restored, self.now);
+    }
+
+    /// Lets everything be well for as long as it takes.
+    pub(super) fn calm_down(&mut self) {
+        for _ in 0..300 {
+            for (_, process) in self.containers.values_mut() {
+                process.is_stopped = false;
+            }
+            self.save();
+            self.observe();
+            self.act();
+            self.join_all();
+            let workers: Vec<WorkerId> = self.containers.keys().cloned().collect();
+            for worker in &workers {
+                for _ in 0..=SLOTS {
+                    self.finish(worker, &succeeded());
+                }
+            }
+            if self.rows.values().all(|row| row.ending.is_some()) {
+                return;
+            }
+            self.pass(Duration::from_secs(1));
+        }
+        let open: BTreeSet<&TaskId> =
+            self.rows.iter().filter(|(_, r)| r.ending.is_none()).map(|(id, _)| id).collect();
+        panic!("these tasks never end: {open:?}\n{:?}", self.cluster);
+    }
+}
+
+fn restored((id, row): (&TaskId, &Row)) -> RestoredTask {
+    let known = |no: &AttemptNo, attempt: &Attempt| {
+        let (worker, epoch, started_at) = attempt.worker.clone()?;
+        Some(RunningAttempt { attempt: *no, worker, epoch, started_at })
+    };
+    let open = row.attempts.iter().rfind(|(_, attempt)| !attempt.has_ended);
+    let unjudged = row.attempts.iter().filter(|(_, attempt)| attempt.has_ended && attempt.verdict.is_none());
+    RestoredTask {
+        id: *id,
+        seq: row.seq,
+        pool: PoolName::from("default"),
+        priority: 0,
+        max_attempts: row.max_attempts,
+        timeout_seconds: 3_600.0,
+        spent: u32::try_from(row.attempts.values().filter(|attempt| attempt.costs).count()).unwrap(),
+        last_attempt: row.attempts.keys().next_back().copied().unwrap_or_default(),
+        open: open.and_then(|(no, attempt)| known(no, attempt)),
+        unjudged: unjudged.filter_map(|(no, attempt)| known(no, attempt)).collect(),
+    }
+}
+
+pub(super) fn succeeded() -> Yield {
+    Yield::Succeeded(serde_json::value::to_raw_value("done").unwrap())
+}
+
+fn result(task: TaskId, attempt: AttemptNo, epoch: Epoch, gave: Yield) -> AttemptResult {
+    AttemptResult { task, attempt, epoch, started_at: Timestamp(0), ended_at: Timestamp(0), gave }
+}
+
+fn container(worker: &WorkerId) -> ContainerId {
+    ContainerId::from(worker.to_string())
+}
+
+fn uuid_of(generation: Generation) -> uuid::Uuid {
+    uuid::Uuid::from_u128(u128::from(generation.0))
+}

@@ -1,0 +1,236 @@
+//! What workers say: joining, reporting, falling silent.
+
+use std::collections::BTreeMap;
+
+use clb_protocol::api::{Verdict, VerdictKind};
+use clb_protocol::link::{AttemptResult, Running};
+use clb_protocol::{AttemptNo, TaskId, Timestamp, WorkerId};
+
+use crate::fleet::{Link, Slot, Stage, Worker};
+use crate::input::{Join, LinkNo, ProbeAnswer};
+use crate::output::{Change, FleetAction, Note, Order, Output};
+use crate::task::{Phase, RunningAttempt, Task};
+
+use super::{Cluster, SlotKey};
+
+impl Cluster {
+    pub(super) fn join(&mut self, join: Join, now: Timestamp, out: &mut Output) {
+        let key = (join.worker.pool.clone(), join.worker.slot);
+        if !self.may_join(&join.worker) {
+            out.dropped.push(join.link);
+            out.notes.push(Note::Fleet(format!("{} is not wanted any more and was sent away", join.worker)));
+            return;
+        }
+        self.let_go_of_missing(&join, &key, now, out);
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        let former = match std::mem::replace(&mut slot.stage, Stage::Vacant { not_before: now }) {
+            Stage::Up(worker) => Some(worker),
+            _ => None,
+        };
+        slot.generation = join.worker.generation;
+        if let Some(link) = former.as_ref().and_then(|worker| worker.open_link()) {
+            self.links.remove(&link);
+            out.dropped.push(link);
+        }
+        let mut worker =
+            former.unwrap_or_else(|| Box::new(Worker::awaited(join.container.clone(), now, now)));
+        worker.incarnation = Some(join.incarnation);
+        worker.slots = join.slots;
+        worker.link = Link::Open { no: join.link, heard_at: now };
+        worker.leaving_since = None;
+        worker.running = join.running.iter().map(|running| (running.task, running.attempt)).collect();
+        slot.enter(Stage::Up(worker), None, now);
+        self.links.insert(join.link, key.clone());
+        for running in &join.running {
+            self.adopt(running, &join.worker, join.link, out);
+        }
+        for result in join.finished {
+            self.take_result((join.link, &join.worker), result, now, out);
+        }
+        out.fleet.push(FleetAction::Measure { worker: join.worker, container: join.container });
+    }
+
+    /// Whether a worker's slot is there and is not meant for another container.
+    fn may_join(&self, worker: &WorkerId) -> bool {
+        let Some(slot) = self.slots.get(&(worker.pool.clone(), worker.slot)) else { return false };
+        match slot.stage {
+            Stage::Up(_) | Stage::Starting { .. } => worker.generation == slot.generation,
+            // Before Docker was asked, an empty slot only means that its container is not known yet.
+            Stage::Vacant { .. } => !self.observed && worker.generation >= slot.generation,
+            Stage::Burying { .. } => false,
+        }
+    }
+
+    /// Ends every attempt that was thought to be with the worker and is not.
+    fn let_go_of_missing(&mut self, join: &Join, key: &SlotKey, now: Timestamp, out: &mut Output) {
+        let mut expected = self.unclaimed.remove(&join.worker).unwrap_or_default();
+        let mut same_process = true;
+        if let Some(worker) = self.slots.get(key).and_then(Slot::worker) {
+            same_process = worker.incarnation.is_none_or(|known| known == join.incarnation);
+            expected.extend(worker.running.iter().map(|(id, attempt)| (*id, *attempt)));
+        }
+        for (id, attempt) in expected {
+            let held = join.running.iter().any(|r| r.task == id && r.attempt == attempt)
+                || join.finished.iter().any(|r| r.task == id && r.attempt == attempt);
+            let current = self.tasks.get(&id).and_then(|task| task.running()).map(|running| running.attempt);
+            if held || current != Some(attempt) {
+                continue;
+            }
+            if same_process {
+                let verdict = Verdict::new(VerdictKind::HostLost, "The order did not reach the worker");
+                self.requeue(id, verdict, now, out);
+            } else {
+                let detail = "The worker's process was replaced by another one in the same container";
+                self.fail(id, &Verdict::new(VerdictKind::Killed, detail), now, out);
+            }
+        }
+    }
+
+    /// Takes over an attempt that a worker says it runs, or tells the worker to stop it.
+    fn adopt(&mut self, running: &Running, worker: &WorkerId, link: LinkNo, out: &mut Output) {
+        let id = running.task;
+        let adopted = RunningAttempt {
+            attempt: running.attempt,
+            worker: worker.clone(),
+            epoch: running.epoch,
+            started_at: running.started_at,
+        };
+        let Some(task) = self.tasks.get_mut(&id) else {
+            out.orders.push((link, Order::Cancel(id, running.attempt)));
+            return;
+        };
+        match &task.phase {
+            Phase::Running(current) if current.attempt == running.attempt && current.worker == *worker => {
+                return;
+            }
+            Phase::Queued if may_go_on(&self.slots, task, running, worker) => self.queue.remove(id, task),
+            Phase::Undecided(lost) if lost.attempt == running.attempt && lost.worker == *worker => {}
+            Phase::Queued | Phase::Running(_) | Phase::Undecided(_) | Phase::Accepted => {
+                out.orders.push((link, Order::Cancel(id, running.attempt)));
+                return;
+            }
+        }
+        task.last_attempt = task.last_attempt.max(running.attempt);
+        task.phase = Phase::Running(adopted.clone());
+        self.running += 1;
+        if let Some(slot) = self.slots.get_mut(&(worker.pool.clone(), worker.slot)) {
+            let before = slot.unjudged.len();
+            slot.unjudged.retain(|lost| *lost != (id, running.attempt));
+            if slot.unjudged.len() < before {
+                task.spent -= 1;
+            }
+        }
+        out.changes.push(Change::AttemptStarted {
+            task: id,
+            attempt: adopted.attempt,
+            worker: adopted.worker,
+            epoch: adopted.epoch,
+            at: adopted.started_at,
+        });
+    }
+
+    pub(super) fn take_report(
+        &mut self,
+        link: LinkNo,
+        finished: Vec<AttemptResult>,
+        leaving: Option<Vec<(TaskId, AttemptNo)>>,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(key) = self.links.get(&link).cloned() else {
+            out.dropped.push(link);
+            return;
+        };
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        let worker_id = slot.worker_id();
+        if let Some(worker) = slot.worker_mut() {
+            worker.link = Link::Open { no: link, heard_at: now };
+        }
+        for result in finished {
+            self.take_result((link, &worker_id), result, now, out);
+        }
+        if let Some(returned) = leaving {
+            self.take_leave(&worker_id, &returned, now, out);
+        }
+    }
+
+    /// A worker that is being stopped gives back what it has not finished, at no cost.
+    fn take_leave(
+        &mut self,
+        worker_id: &WorkerId,
+        returned: &[(TaskId, AttemptNo)],
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(worker) = self.slot_of(worker_id).and_then(Slot::worker_mut) else { return };
+        worker.leaving_since = Some(now);
+        let mut given_back = Vec::new();
+        for (id, attempt) in returned {
+            if worker.running.get(id) == Some(attempt) {
+                worker.running.remove(id);
+                worker.load.release();
+                given_back.push((*id, *attempt));
+            }
+        }
+        for (id, attempt) in given_back {
+            if self.tasks.get(&id).and_then(|task| task.running()).is_some_and(|r| r.attempt == attempt) {
+                let detail = "The worker was stopped and gave the task back";
+                self.requeue(id, Verdict::new(VerdictKind::Stopped, detail), now, out);
+            }
+        }
+    }
+
+    pub(super) fn lose_link(&mut self, link: LinkNo, now: Timestamp, out: &mut Output) {
+        let Some(key) = self.links.remove(&link) else { return };
+        self.lose_running(&key, now, out);
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        let (worker_id, port) = (slot.worker_id(), slot.port);
+        let Some(worker) = slot.worker_mut() else { return };
+        worker.link = Link::Closed { since: now };
+        let container = worker.container.clone();
+        slot.since = now;
+        slot.reason = Some("Its connection closed".to_owned());
+        out.notes.push(Note::WorkerCrashed);
+        out.fleet.push(FleetAction::Probe { worker: worker_id, container, port });
+    }
+
+    /// Everything that a slot's worker runs is lost; why is found out later.
+    pub(super) fn lose_running(&mut self, key: &SlotKey, now: Timestamp, out: &mut Output) {
+        let Some(worker) = self.slots.get_mut(key).and_then(Slot::worker_mut) else { return };
+        for (id, attempt) in std::mem::take(&mut worker.running) {
+            if self.tasks.get(&id).and_then(|task| task.running()).is_some_and(|r| r.attempt == attempt) {
+                self.lose(id, key, now, out);
+            }
+        }
+    }
+
+    pub(super) fn take_probe(
+        &mut self,
+        worker_id: &WorkerId,
+        answer: ProbeAnswer,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(slot) = self.slot_of(worker_id) else { return };
+        let Some(worker) = slot.worker_mut() else { return };
+        let without_link = matches!(worker.link, Link::Closed { .. } | Link::Awaited { .. });
+        if !without_link || answer != ProbeAnswer::Stopped {
+            return;
+        }
+        worker.link = Link::Stopped { since: now };
+        slot.since = now;
+        slot.reason = Some("It simulates a crash".to_owned());
+        let key = (worker_id.pool.clone(), worker_id.slot);
+        self.lose_running(&key, now, out);
+        let verdict = Verdict::new(VerdictKind::Stopped, "The worker was told to simulate a crash");
+        self.pronounce(&key, &verdict, now, out);
+    }
+}
+
+/// Whether an attempt that was given up can still be the task's current one: its loss has not been
+/// judged, or its start was not on record when the leader changed.
+fn may_go_on(slots: &BTreeMap<SlotKey, Slot>, task: &Task, running: &Running, worker: &WorkerId) -> bool {
+    let slot = slots.get(&(worker.pool.clone(), worker.slot));
+    let is_unjudged = slot.is_some_and(|slot| slot.unjudged.contains(&(running.task, running.attempt)));
+    is_unjudged || running.attempt > task.last_attempt
+}

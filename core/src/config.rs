@@ -1,0 +1,70 @@
+//! The numbers that decisions depend on.
+
+use std::time::Duration;
+
+use clb_protocol::PoolName;
+
+use crate::placement::Policy;
+
+/// One pool as the operator wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Its name.
+    pub name: PoolName,
+    /// How many workers it has.
+    pub workers: u16,
+    /// The host port of slot 1; slot n has this plus n - 1.
+    pub first_port: u16,
+    /// The CPU limit of each worker, in cores.
+    pub cpus: f64,
+}
+
+/// Everything that is configured about decisions.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The pools, by name.
+    pub pools: Vec<Pool>,
+    /// Who gets a task.
+    pub placement: Policy,
+    /// How many tasks may wait.
+    pub queue_limit: usize,
+    /// How long a worker may say nothing before it counts as hung; also how long one whose link
+    /// closed may take to come back.
+    pub silence_limit: Duration,
+    /// How long a new container may take to join.
+    pub start_limit: Duration,
+    /// How long a new leader waits for the workers that Docker says are alive before it hands out
+    /// tasks that one of them may hold.
+    pub settle_limit: Duration,
+    /// How long a worker that simulates a crash is left alone.
+    pub soft_stop_grace: Duration,
+    /// How long a worker that is being stopped may take to end.
+    pub leave_limit: Duration,
+    /// How long the judgement of a lost attempt may take when the task's end depends on it.
+    pub verdict_limit: Duration,
+    /// How long after a task's timeout the leader waits for the worker to say so.
+    pub timeout_grace: Duration,
+}
+
+impl Config {
+    /// The defaults, for these pools.
+    #[must_use]
+    pub fn new(pools: Vec<Pool>) -> Self {
+        Self {
+            pools,
+            placement: Policy::LeastLoaded,
+            queue_limit: 1_000_000,
+            silence_limit: Duration::from_secs(3),
+            start_limit: Duration::from_secs(30),
+            settle_limit: Duration::from_secs(1),
+            soft_stop_grace: Duration::from_mins(1),
+            leave_limit: Duration::from_secs(30),
+            verdict_limit: Duration::from_secs(10),
+            timeout_grace: Duration::from_secs(5),
+        }
+    }
+
+    pub(crate) fn pool(&self, name: &PoolName) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == *name)
+    }
+}

@@ -1,0 +1,17 @@
+//! The fleet: one [`Slot`] for every place in every pool, and what to do about it.
+//!
+//! ```text
+//!              create                 joins, or is found alive
+//! Vacant ----------------> Starting ------------------------------> Up
+//!   ^                          |                                    |
+//!   |  removed                 | fails, or does not join            | dies, hangs, leaves
+//!   +---------- Burying <------+------------------------------------+
+//! ```
+
+mod backoff;
+mod slot;
+mod verdict;
+
+pub use backoff::Backoff;
+pub use slot::{Link, Slot, Stage, Worker};
+pub use verdict::{Remains, judge, memory_peak};

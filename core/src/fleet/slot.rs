@@ -1,0 +1,237 @@
+//! One place in a pool and the container that fills it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use clb_protocol::api::{Usage, Verdict};
+use clb_protocol::{
+    AttemptNo, ContainerId, Generation, Incarnation, PoolName, SlotNo, TaskId, Timestamp, WorkerId,
+};
+
+use crate::input::LinkNo;
+use crate::placement::Load;
+
+use super::Backoff;
+
+/// How many samples of a container's use are kept for its obituary: a minute of them.
+const USAGE_SAMPLES: usize = 60;
+
+/// A place in a pool.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// The pool.
+    pub pool: PoolName,
+    /// The place.
+    pub no: SlotNo,
+    /// The newest container's generation; 0 before the first.
+    pub generation: Generation,
+    /// The port on the host.
+    pub port: u16,
+    /// What fills it.
+    pub stage: Stage,
+    /// Since when it is like this.
+    pub since: Timestamp,
+    /// Its record of deaths.
+    pub backoff: Backoff,
+    /// Why it is like this, for people.
+    pub reason: Option<String>,
+    /// Attempts that were lost here and have no verdict yet.
+    pub unjudged: Vec<(TaskId, AttemptNo)>,
+    /// Since when there are such attempts.
+    pub unjudged_since: Timestamp,
+    /// The last signal that somebody sent to the container through Docker.
+    pub signalled: Option<i64>,
+}
+
+/// What fills a slot.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// Nothing; a container may be made from this time on.
+    Vacant {
+        /// From when.
+        not_before: Timestamp,
+    },
+    /// A container is being made or has not joined yet.
+    Starting {
+        /// Docker's id, once it is known.
+        container: Option<ContainerId>,
+    },
+    /// A container that serves or did a moment ago.
+    Up(Box<Worker>),
+    /// A container that is being looked at and removed.
+    Burying {
+        /// What it was, for its obituary; `None` when it never joined.
+        worker: Option<Box<Worker>>,
+        /// Why it had to go, when that was the leader's decision.
+        cause: Option<Verdict>,
+        /// When that began.
+        since: Timestamp,
+    },
+}
+
+/// A worker that has joined, or that was found alive by a new leader.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Docker's id of its container.
+    pub container: ContainerId,
+    /// Its process; `None` before it joined this leader.
+    pub incarnation: Option<Incarnation>,
+    /// How many tasks it runs at once.
+    pub slots: u16,
+    /// Its connection.
+    pub link: Link,
+    /// What occupies its slots. A cancelled attempt stays until the worker has let go of it.
+    pub running: BTreeMap<TaskId, AttemptNo>,
+    /// Since when it takes no more because it is being stopped.
+    pub leaving_since: Option<Timestamp>,
+    /// What it uses and is expected to use.
+    pub load: Load,
+    /// Its last minute, oldest first.
+    pub usage: VecDeque<Usage>,
+    /// The highest memory use seen, in bytes.
+    pub memory_peak_bytes: Option<u64>,
+    /// Results that it gave.
+    pub tasks_done: u64,
+    /// When it was last given a task, as a count of all tasks given.
+    pub last_given: u64,
+    /// Since when it serves.
+    pub ready_at: Timestamp,
+}
+
+/// A worker's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It was found alive and should join.
+    Awaited {
+        /// Until when that is hoped for.
+        until: Timestamp,
+    },
+    /// It is connected.
+    Open {
+        /// Which link.
+        no: LinkNo,
+        /// When it was last heard.
+        heard_at: Timestamp,
+    },
+    /// Its connection closed; it may come back.
+    Closed {
+        /// When.
+        since: Timestamp,
+    },
+    /// It simulates a crash.
+    Stopped {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+impl Slot {
+    /// An empty slot.
+    #[must_use]
+    pub fn vacant(pool: PoolName, no: SlotNo, port: u16, generation: Generation, now: Timestamp) -> Self {
+        Self {
+            pool,
+            no,
+            generation,
+            port,
+            stage: Stage::Vacant { not_before: now },
+            since: now,
+            backoff: Backoff::default(),
+            reason: None,
+            unjudged: Vec::new(),
+            unjudged_since: now,
+            signalled: None,
+        }
+    }
+
+    /// The worker that the newest generation is.
+    #[must_use]
+    pub fn worker_id(&self) -> WorkerId {
+        WorkerId { pool: self.pool.clone(), slot: self.no, generation: self.generation }
+    }
+
+    /// The worker, where there is one.
+    #[must_use]
+    pub fn worker(&self) -> Option<&Worker> {
+        match &self.stage {
+            Stage::Up(worker) => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// The worker, where there is one.
+    pub fn worker_mut(&mut self) -> Option<&mut Worker> {
+        match &mut self.stage {
+            Stage::Up(worker) => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// Docker's id of the container that fills it.
+    #[must_use]
+    pub fn container(&self) -> Option<&ContainerId> {
+        match &self.stage {
+            Stage::Vacant { .. } => None,
+            Stage::Starting { container } => container.as_ref(),
+            Stage::Up(worker) => Some(&worker.container),
+            Stage::Burying { worker, .. } => worker.as_ref().map(|worker| &worker.container),
+        }
+    }
+
+    /// Moves it on.
+    pub fn enter(&mut self, stage: Stage, reason: Option<String>, now: Timestamp) {
+        self.stage = stage;
+        self.reason = reason;
+        self.since = now;
+    }
+}
+
+impl Worker {
+    /// A worker that is there and has not spoken yet.
+    #[must_use]
+    pub fn awaited(container: ContainerId, until: Timestamp, now: Timestamp) -> Self {
+        Self {
+            container,
+            incarnation: None,
+            slots: 0,
+            link: Link::Awaited { until },
+            running: BTreeMap::new(),
+            leaving_since: None,
+            load: Load::default(),
+            usage: VecDeque::new(),
+            memory_peak_bytes: None,
+            tasks_done: 0,
+            last_given: 0,
+            ready_at: now,
+        }
+    }
+
+    /// Its open link.
+    #[must_use]
+    pub fn open_link(&self) -> Option<LinkNo> {
+        match self.link {
+            Link::Open { no, .. } => Some(no),
+            _ => None,
+        }
+    }
+
+    /// How many tasks it can be given.
+    #[must_use]
+    pub fn free_slots(&self) -> usize {
+        if self.open_link().is_some() && self.leaving_since.is_none() {
+            usize::from(self.slots).saturating_sub(self.running.len())
+        } else {
+            0
+        }
+    }
+
+    /// Takes in a sample.
+    pub fn measure(&mut self, usage: Usage, cpus: f64) {
+        let memory = usage.memory_bytes as f64 / (usage.memory_limit_bytes.max(1)) as f64;
+        self.load.measure(usage.cpu_percent / 100.0 / cpus.max(0.01), memory);
+        self.memory_peak_bytes = self.memory_peak_bytes.max(Some(usage.memory_bytes));
+        if self.usage.len() == USAGE_SAMPLES {
+            self.usage.pop_front();
+        }
+        self.usage.push_back(usage);
+    }
+}

@@ -1,0 +1,93 @@
+//! How a dead container is judged, from what Docker tells about it.
+
+use clb_protocol::api::{Usage, Verdict, VerdictKind};
+
+const SIGINT: i64 = 2;
+const SIGKILL: i64 = 9;
+const SIGTERM: i64 = 15;
+
+/// What was found of a dead container before it was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Its exit code; `None` when the container was gone already.
+    pub exit_code: Option<i64>,
+    /// Whether the kernel killed it over its memory limit.
+    pub oom: bool,
+    /// Its memory limit, in bytes.
+    pub memory_limit_bytes: Option<u64>,
+    /// Its last lines.
+    pub last_logs: Vec<String>,
+}
+
+/// The highest memory use among samples, in bytes.
+#[must_use]
+pub fn memory_peak<'a>(usage: impl IntoIterator<Item = &'a Usage>) -> Option<u64> {
+    usage.into_iter().map(|sample| sample.memory_bytes).max()
+}
+
+/// Judges a death. `signalled` is the last signal that somebody sent through Docker; `peak_bytes` the
+/// highest memory use that was seen.
+#[must_use]
+pub fn judge(remains: &Remains, signalled: Option<i64>, peak_bytes: Option<u64>) -> Verdict {
+    let Some(exit_code) = remains.exit_code else {
+        return match signalled {
+            Some(signal) => by_signal(signal, true, None),
+            None => Verdict::new(VerdictKind::HostLost, "The container is gone and nobody can tell how"),
+        };
+    };
+    if remains.oom {
+        let limit = remains.memory_limit_bytes.map_or("unknown".to_owned(), mebibytes);
+        let peak = peak_bytes.map_or("unknown".to_owned(), mebibytes);
+        let detail =
+            format!("The kernel killed it over its memory limit of {limit} (highest use seen: {peak})");
+        return Verdict {
+            exit_code: Some(exit_code),
+            signal: Some(SIGKILL),
+            ..Verdict::new(VerdictKind::Oom, detail)
+        };
+    }
+    if let Some(signal @ (SIGTERM | SIGINT)) = signalled {
+        let detail = format!("It was stopped through Docker and ended with exit code {exit_code}");
+        let signal = (exit_code > 128).then_some(signal);
+        return Verdict { exit_code: Some(exit_code), signal, ..Verdict::new(VerdictKind::Stopped, detail) };
+    }
+    if exit_code > 128 {
+        return by_signal(exit_code - 128, signalled.is_some(), Some(exit_code));
+    }
+    let detail = format!("Its process ended by itself with exit code {exit_code}");
+    Verdict { exit_code: Some(exit_code), ..Verdict::new(VerdictKind::Exited, detail) }
+}
+
+fn by_signal(signal: i64, through_docker: bool, exit_code: Option<i64>) -> Verdict {
+    let by = if through_docker { "sent through Docker" } else { "from outside of Docker" };
+    let verdict = Verdict::new(VerdictKind::Killed, format!("Signal {signal}, {by}, killed its process"));
+    Verdict { exit_code, signal: Some(signal), ..verdict }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(exit_code: Option<i64>, oom: bool, signalled: Option<i64>) -> (VerdictKind, Option<i64>) {
+        let remains = Remains { exit_code, oom, ..Remains::default() };
+        let verdict = judge(&remains, signalled, Some(1 << 20));
+        (verdict.kind, verdict.signal)
+    }
+
+    #[test]
+    fn every_way_to_die_has_its_verdict() {
+        assert_eq!(judged(Some(1), false, None), (VerdictKind::Exited, None));
+        assert_eq!(judged(Some(137), false, None), (VerdictKind::Killed, Some(9)));
+        assert_eq!(judged(Some(137), false, Some(9)), (VerdictKind::Killed, Some(9)));
+        assert_eq!(judged(Some(139), false, None), (VerdictKind::Killed, Some(11)));
+        assert_eq!(judged(Some(137), true, None), (VerdictKind::Oom, Some(9)));
+        assert_eq!(judged(Some(0), false, Some(15)), (VerdictKind::Stopped, None));
+        assert_eq!(judged(Some(137), false, Some(15)), (VerdictKind::Stopped, Some(15)));
+        assert_eq!(judged(None, false, Some(9)), (VerdictKind::Killed, Some(9)));
+        assert_eq!(judged(None, false, None), (VerdictKind::HostLost, None));
+    }
+}

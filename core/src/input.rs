@@ -1,0 +1,179 @@
+//! The facts that the reducer is told.
+
+use clb_protocol::api::Usage;
+use clb_protocol::link::{AttemptResult, Running};
+use clb_protocol::task::NewTask;
+use clb_protocol::{
+    AttemptNo, ContainerId, Epoch, Generation, Incarnation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq,
+    TaskId, WorkerId,
+};
+
+use crate::fleet::Remains;
+use crate::task::RunningAttempt;
+
+/// One worker's link, numbered by the leader in the order of their opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkNo(pub u64);
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Callers sent tasks, in this order. Ids are unique within one input.
+    Submitted(Vec<NewTask>),
+    /// These submissions are on disk.
+    Stored(Vec<TaskId>),
+    /// These submissions are not on disk and never will be: known already, or the store refused.
+    NotStored(Vec<TaskId>),
+    /// A caller wants a task to end.
+    CancelRequested(TaskId),
+    /// The store stopped or resumed taking changes. While it does not, no task is handed out.
+    StoreAvailable(bool),
+
+    /// A worker opened a link.
+    WorkerJoined(Join),
+    /// A worker said something; an empty report is its heartbeat.
+    WorkerReported {
+        /// On which link.
+        link: LinkNo,
+        /// Attempts that ended.
+        finished: Vec<AttemptResult>,
+        /// What it gives back unfinished, when it is leaving.
+        leaving: Option<Vec<(TaskId, AttemptNo)>>,
+    },
+    /// A worker's link ended.
+    LinkClosed(LinkNo),
+    /// What a worker without a link answered when it was asked.
+    WorkerProbed {
+        /// Which worker.
+        worker: WorkerId,
+        /// What it answered.
+        answer: ProbeAnswer,
+    },
+
+    /// Every container of the workers that Docker knows.
+    FleetObserved(Vec<SeenWorker>),
+    /// A container was made and started.
+    ContainerStarted {
+        /// For which worker.
+        worker: WorkerId,
+        /// Docker's id of it.
+        container: ContainerId,
+    },
+    /// A container could not be made or started; nothing of it is left.
+    ContainerFailed {
+        /// For which worker.
+        worker: WorkerId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Somebody sent a signal to a container through Docker.
+    ContainerSignalled {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which signal.
+        signal: i64,
+    },
+    /// A container's process ended.
+    ContainerDied(WorkerId),
+    /// A dead container was looked at and removed.
+    Buried {
+        /// Which worker.
+        worker: WorkerId,
+        /// What was found.
+        remains: Remains,
+    },
+    /// The engine measured a container.
+    UsageSampled {
+        /// Which worker.
+        worker: WorkerId,
+        /// What it uses.
+        usage: Usage,
+    },
+    /// Nothing else happened, but a deadline came.
+    TimePassed,
+}
+
+/// A worker as it joins.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// Its new link.
+    pub link: LinkNo,
+    /// Which container.
+    pub worker: WorkerId,
+    /// Which process in it.
+    pub incarnation: Incarnation,
+    /// Docker's id of the container.
+    pub container: ContainerId,
+    /// The port of its own pages.
+    pub port: u16,
+    /// How many tasks it runs at once.
+    pub slots: u16,
+    /// What it runs.
+    pub running: Vec<Running>,
+    /// What it finished without being acknowledged.
+    pub finished: Vec<AttemptResult>,
+}
+
+/// What a worker without a link answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    /// It simulates a crash.
+    Stopped,
+    /// It answers like a healthy one.
+    Alive,
+    /// It does not answer.
+    Silent,
+}
+
+/// A worker's container as Docker lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenWorker {
+    /// Docker's id.
+    pub container: ContainerId,
+    /// Who it says it is.
+    pub worker: WorkerId,
+    /// Whether its process lives, paused or not.
+    pub alive: bool,
+}
+
+/// What a new leader reads from the store.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// The term that begins.
+    pub epoch: Epoch,
+    /// Every task without an outcome.
+    pub tasks: Vec<RestoredTask>,
+    /// The newest generation of each slot.
+    pub generations: Vec<(PoolName, SlotNo, Generation)>,
+    /// The last submission's number.
+    pub last_submission: SubmissionSeq,
+    /// The last outcome's number.
+    pub last_outcome: OutcomeSeq,
+    /// How many tasks ended so far: succeeded, failed, cancelled.
+    pub ended: [u64; 3],
+}
+
+/// A task without an outcome, as the store has it.
+#[derive(Clone, Debug)]
+pub struct RestoredTask {
+    /// Its name.
+    pub id: TaskId,
+    /// Its place in the order of submissions.
+    pub seq: SubmissionSeq,
+    /// Its pool.
+    pub pool: PoolName,
+    /// Its priority.
+    pub priority: i8,
+    /// How many attempts may be lost or fail.
+    pub max_attempts: u32,
+    /// Seconds that one attempt may take.
+    pub timeout_seconds: f64,
+    /// How many attempts were lost or failed so far, those that cost none left out.
+    pub spent: u32,
+    /// The newest attempt's number; 0 before the first.
+    pub last_attempt: AttemptNo,
+    /// The attempt that has no end on record.
+    pub open: Option<RunningAttempt>,
+    /// The attempts that ended without a verdict on record, oldest first.
+    pub unjudged: Vec<RunningAttempt>,
+}

@@ -1,0 +1,218 @@
+//! The intentions that the reducer answers with.
+
+use clb_protocol::api::{Obituary, TaskError, Verdict};
+use clb_protocol::task::NewTask;
+use clb_protocol::{
+    AttemptNo, ContainerId, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId,
+    Timestamp, WorkerId,
+};
+use serde_json::value::RawValue;
+
+use crate::input::LinkNo;
+
+/// What is to be done, in the order of the lists.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// To be made durable, in this order.
+    pub changes: Vec<Change>,
+    /// To be sent at once.
+    pub orders: Vec<(LinkNo, Order)>,
+    /// To be sent when `changes` are durable.
+    pub acks: Vec<(LinkNo, TaskId, AttemptNo)>,
+    /// One for each submitted task, in order; to be answered when `changes` are durable.
+    pub receipts: Vec<(TaskId, Receipt)>,
+    /// The answer to a cancellation, when `changes` are durable.
+    pub cancelled: Option<CancelReceipt>,
+    /// To be done to the fleet, concurrently.
+    pub fleet: Vec<FleetAction>,
+    /// For the leader's log.
+    pub notes: Vec<Note>,
+    /// Links to close.
+    pub dropped: Vec<LinkNo>,
+}
+
+/// What became of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// Accepted; it counts once it is on disk.
+    Accepted,
+    /// A task of this id is waiting or running.
+    Known,
+    /// Too many tasks wait.
+    QueueFull,
+    /// There is no such pool.
+    NoSuchPool,
+}
+
+/// What became of a wish to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelReceipt {
+    /// It ended as cancelled.
+    Cancelled,
+    /// It is not waiting or running: it ended before, or nobody knows it.
+    NotOpen,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug)]
+pub enum Ending {
+    /// With a result, as JSON.
+    Succeeded(Box<RawValue>),
+    /// Without one.
+    Failed(TaskError),
+    /// By a caller.
+    Cancelled,
+}
+
+/// The attempt with which a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastAttempt {
+    /// Which one.
+    pub attempt: AttemptNo,
+    /// Who ran it.
+    pub worker: WorkerId,
+    /// The term that ordered it.
+    pub epoch: Epoch,
+    /// When it was ordered.
+    pub started_at: Timestamp,
+    /// How it ended; `None` while its loss is still being judged.
+    pub verdict: Option<Verdict>,
+}
+
+/// A change of what is stored.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A task was accepted.
+    TaskAccepted {
+        /// Its place in the order of submissions.
+        seq: SubmissionSeq,
+        /// When.
+        at: Timestamp,
+        /// All of it.
+        task: Box<NewTask>,
+    },
+    /// A worker was ordered to run a task. Need not be waited for: workers say what they run.
+    AttemptStarted {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// Who runs it.
+        worker: WorkerId,
+        /// In which term.
+        epoch: Epoch,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt ended and its task did not end with it.
+    AttemptEnded {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// When.
+        at: Timestamp,
+        /// How; `None` while that is being found out.
+        verdict: Option<Verdict>,
+        /// Whether it counts against the task's `max_attempts`.
+        costs: bool,
+    },
+    /// The judgement on an attempt that ended before. A verdict that is on record stays.
+    AttemptJudged {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// How it ended.
+        verdict: Verdict,
+        /// Whether it counts against the task's `max_attempts`.
+        costs: bool,
+    },
+    /// A task ended. Happens once for each task.
+    TaskEnded {
+        /// Its place in the order of outcomes.
+        seq: OutcomeSeq,
+        /// The task.
+        task: TaskId,
+        /// When.
+        at: Timestamp,
+        /// How.
+        ending: Ending,
+        /// With which attempt; `None` when it was cancelled before the first.
+        last: Option<LastAttempt>,
+    },
+    /// A slot is about to get a new container.
+    SlotFilled {
+        /// The pool.
+        pool: PoolName,
+        /// The slot.
+        slot: SlotNo,
+        /// The new container's generation.
+        generation: Generation,
+    },
+    /// A container died.
+    Died(Box<Obituary>),
+}
+
+/// Something a worker is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Run this attempt.
+    Run(TaskId, AttemptNo),
+    /// Stop this attempt.
+    Cancel(TaskId, AttemptNo),
+}
+
+/// Something to do with Docker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FleetAction {
+    /// Make and start a container; answered by `ContainerStarted` or `ContainerFailed`.
+    Create {
+        /// Whose container.
+        worker: WorkerId,
+        /// The port on the host.
+        port: u16,
+    },
+    /// Look at a container, kill what still lives of it and remove it; answered by `Buried`.
+    Bury {
+        /// Whose container.
+        worker: WorkerId,
+        /// Which; `None` when the making never got as far as an id.
+        container: Option<ContainerId>,
+    },
+    /// Ask a worker without a link how it is; answered by `WorkerProbed`.
+    Probe {
+        /// Which worker.
+        worker: WorkerId,
+        /// Its container.
+        container: ContainerId,
+        /// The port of its own pages.
+        port: u16,
+    },
+    /// Remove a container that no slot needs; not answered.
+    RemoveStray(ContainerId),
+    /// Begin to measure a container; not answered.
+    Measure {
+        /// Which worker.
+        worker: WorkerId,
+        /// Its container.
+        container: ContainerId,
+    },
+}
+
+/// Something worth a line in the leader's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A payload arrived.
+    ReceivedPayload(TaskId),
+    /// A payload went to the worker at a port.
+    SentPayload(TaskId, u16),
+    /// A result arrived.
+    ReceivedResult(TaskId),
+    /// The end of a task is known to callers.
+    SentResult(TaskId),
+    /// A worker is gone.
+    WorkerCrashed,
+    /// Anything else about the fleet, for people.
+    Fleet(String),
+}
