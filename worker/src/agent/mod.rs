@@ -1,0 +1,366 @@
+//! What a worker knows and decides: what runs, which results are still unacknowledged, whom it
+//! obeys, and what it does next. It neither reads a clock nor does anything; the loop around it
+//! (`worker`) hands in what happened and carries out the effects.
+
+mod contact;
+mod orders;
+mod outbox;
+mod running;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use clb_protocol::link::{AttemptResult, Leaving, LogLine, Running, Welcome, WorkerHello};
+use clb_protocol::{ContainerId, Epoch, Incarnation, Timestamp, WorkerId};
+use serde::Serialize;
+
+use crate::journal::Note;
+use crate::run::{AttemptKey, Burner};
+use contact::{CLOSE_LIMIT, Contact, FAREWELL_LIMIT, Farewell, Linked, Phase};
+use outbox::Outbox;
+use running::RunningTable;
+
+pub(crate) use contact::{Ending, Wish};
+pub(crate) use outbox::ResultSeq;
+
+/// The moment of an input, by both clocks: one for people and records, one that never jumps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// For records.
+    pub(crate) at: Timestamp,
+    /// For deadlines.
+    pub(crate) instant: Instant,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub(crate) fn read() -> Self {
+        Self { at: Timestamp::now(), instant: Instant::now() }
+    }
+}
+
+/// What does not change while the process runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// Which worker.
+    pub(crate) worker: WorkerId,
+    /// Docker's id of its container.
+    pub(crate) container: ContainerId,
+    /// The port under which its pages are published.
+    pub(crate) port: u16,
+    /// How many tasks the leader may have it run at once.
+    pub(crate) slots: u16,
+    /// After how long without a leader it ends itself.
+    pub(crate) orphan_limit: Duration,
+}
+
+/// What the loop around the agent has to do.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Write a line into the log.
+    Note(Timestamp, Note),
+    /// Start a thread.
+    Burn(Burner),
+}
+
+/// The first line for a new link, and what it covers.
+#[derive(Clone, Debug)]
+pub(crate) struct Greeting {
+    /// The line.
+    pub(crate) hello: WorkerHello,
+    /// The results from here on are not in it.
+    pub(crate) covers: ResultSeq,
+    /// How much the worker had heard when it was written.
+    pub(crate) heard: u64,
+}
+
+/// A line for the leader: [`clb_protocol::link::WorkerReport`], borrowed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) finished: Vec<&'a AttemptResult>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) leaving: Option<Leaving>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) logs: Vec<LogLine>,
+}
+
+/// What the worker's page shows.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// What the process is up to, in a word.
+    pub(crate) state: &'static str,
+    /// Whether it simulates a crash.
+    pub(crate) is_crashed: bool,
+    /// Whom it obeys.
+    pub(crate) leader: Option<Welcome>,
+    /// What it runs.
+    pub(crate) running: Vec<Running>,
+    /// How many results wait for their acknowledgement.
+    pub(crate) unacknowledged: usize,
+    /// How many attempts ended since the process began.
+    pub(crate) ended: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    identity: Identity,
+    incarnation: Incarnation,
+    phase: Phase,
+    contact: Contact,
+    /// The highest term that was ever welcomed: a lower one has no say.
+    fence: Epoch,
+    running: RunningTable,
+    outbox: Outbox,
+    effects: Vec<Effect>,
+    heard: u64,
+    ended: u64,
+}
+
+impl Agent {
+    pub(crate) fn new(identity: Identity, incarnation: Incarnation, now: Now) -> Self {
+        Self {
+            identity,
+            incarnation,
+            phase: Phase::Working,
+            contact: Contact::Lost { since: now.instant },
+            fence: Epoch(0),
+            running: RunningTable::default(),
+            outbox: Outbox::default(),
+            effects: Vec::new(),
+            heard: 0,
+            ended: 0,
+        }
+    }
+
+    /// The highest term that was welcomed so far.
+    pub(crate) fn fence(&self) -> Epoch {
+        self.fence
+    }
+
+    /// The port of the leader, for the log.
+    pub(crate) fn leader_port(&self) -> u16 {
+        self.linked().map_or(0, |linked| linked.welcome.port)
+    }
+
+    /// Takes what is to be done, in order.
+    pub(crate) fn take_effects(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.effects.drain(..)
+    }
+
+    /// The first line for a link that is to be opened now.
+    pub(crate) fn greet(&self) -> Greeting {
+        let mut running = self.running.list();
+        if let Phase::Leaving(farewell) = &self.phase {
+            running.extend(farewell.returned.iter().cloned());
+        }
+        let hello = WorkerHello {
+            worker: self.identity.worker.clone(),
+            incarnation: self.incarnation,
+            container: self.identity.container.clone(),
+            port: self.identity.port,
+            slots: self.identity.slots,
+            running,
+            finished: self.outbox.all().cloned().collect(),
+        };
+        Greeting { hello, covers: self.outbox.end(), heard: self.heard }
+    }
+
+    /// A leader answered. Tells whether the link is to be kept.
+    pub(crate) fn handle_welcome(&mut self, welcome: Welcome, greeting: &Greeting, now: Now) -> bool {
+        // The old leader spoke again after the greeting was written: what it says is no longer true.
+        let is_stale = greeting.heard != self.heard || greeting.hello.incarnation != self.incarnation;
+        if welcome.epoch < self.fence || is_stale || matches!(self.phase, Phase::Crashed) {
+            return false;
+        }
+        self.fence = welcome.epoch;
+        for result in &greeting.hello.finished {
+            let note = Note::SentResult { task: result.task, port: welcome.port };
+            self.effects.push(Effect::Note(now.at, note));
+        }
+        self.outbox.rewind(greeting.covers);
+        if let Phase::Leaving(farewell) = &mut self.phase {
+            farewell.said = None;
+            farewell.closing = None;
+        }
+        self.note(now, format!("Follows {} in term {}", welcome.leader, welcome.epoch));
+        let (heard_at, said_at) = (now.instant, now.instant);
+        self.contact = Contact::Linked(Linked { welcome, heard_at, said_at, draining: false });
+        true
+    }
+
+    /// The link ended.
+    pub(crate) fn handle_unlinked(&mut self, now: Now, why: &str) {
+        if let Contact::Linked(linked) = &self.contact {
+            let text = format!("Lost the link to {}: {why}", linked.welcome.leader);
+            self.contact = Contact::Lost { since: now.instant };
+            self.note(now, text);
+        }
+    }
+
+    /// The process is to end: hands back what is unfinished, keeps nothing.
+    pub(crate) fn handle_leave(&mut self, now: Now) {
+        match self.phase {
+            Phase::Leaving(_) => return,
+            Phase::Working | Phase::Crashed => {}
+        }
+        let returned = self.running.list();
+        self.running.clear();
+        let text = format!("Leaving: gives back {} of its tasks unfinished", returned.len());
+        self.note(now, text);
+        let until = now.instant + FAREWELL_LIMIT;
+        self.phase = Phase::Leaving(Farewell { returned, said: None, until, closing: None });
+        self.settle(now);
+    }
+
+    /// Flips the simulated crash: `true` when it is on now. `incarnation` is who recovers from it.
+    pub(crate) fn flip(&mut self, incarnation: Incarnation, now: Now) -> bool {
+        match self.phase {
+            Phase::Working => {
+                self.running.clear();
+                self.outbox.clear();
+                self.contact = Contact::Lost { since: now.instant };
+                self.phase = Phase::Crashed;
+                self.note(now, clb_protocol::seed::CRASH);
+                true
+            }
+            Phase::Crashed => {
+                self.incarnation = incarnation;
+                self.contact = Contact::Lost { since: now.instant };
+                self.phase = Phase::Working;
+                self.note(now, clb_protocol::seed::RECOVERED);
+                false
+            }
+            Phase::Leaving(_) => false,
+        }
+    }
+
+    /// What is to be done about the link.
+    pub(crate) fn wish(&self, now: Now) -> Wish {
+        let now = now.instant;
+        match (&self.phase, &self.contact) {
+            (Phase::Crashed, _) => Wish::Off,
+            (Phase::Working, Contact::Lost { since }) if now >= *since + self.identity.orphan_limit => {
+                Wish::End(Ending::Orphaned)
+            }
+            (Phase::Working, Contact::Lost { .. }) => Wish::Look,
+            (Phase::Leaving(farewell), _) if now >= farewell.closing.unwrap_or(farewell.until) => {
+                Wish::End(Ending::Left)
+            }
+            (Phase::Leaving(farewell), Contact::Lost { .. }) => {
+                let is_told = farewell.said.is_some() || farewell.returned.is_empty();
+                if is_told && self.outbox.is_empty() { Wish::End(Ending::Left) } else { Wish::Look }
+            }
+            (Phase::Leaving(farewell), Contact::Linked(_)) if farewell.closing.is_some() => Wish::Finish,
+            (_, Contact::Linked(linked)) if linked.is_quiet(now) => Wish::LookElsewhere,
+            (_, Contact::Linked(_)) => Wish::Keep,
+        }
+    }
+
+    /// When [`Agent::handle_time`] is to be called next, if nothing else happens.
+    pub(crate) fn next_deadline(&self, now: Now) -> Option<Instant> {
+        let contact: &[Instant] = match &self.contact {
+            Contact::Linked(linked) => &linked.deadlines(),
+            Contact::Lost { since } => &[*since + self.identity.orphan_limit],
+        };
+        let farewell = match &self.phase {
+            Phase::Leaving(farewell) => Some(farewell.closing.unwrap_or(farewell.until)),
+            Phase::Working | Phase::Crashed => None,
+        };
+        contact
+            .iter()
+            .copied()
+            .chain(farewell)
+            .chain(self.running.next_deadline())
+            .filter(|deadline| *deadline > now.instant)
+            .min()
+    }
+
+    /// Whether there is a link and the worker has not said its last word on it.
+    pub(crate) fn may_speak(&self) -> bool {
+        let is_closing = matches!(&self.phase, Phase::Leaving(farewell) if farewell.closing.is_some());
+        self.linked().is_some() && !is_closing
+    }
+
+    /// Whether something is to be said on the link now.
+    pub(crate) fn has_news(&self, now: Now) -> bool {
+        let is_unsaid = matches!(&self.phase, Phase::Leaving(farewell) if farewell.is_unsaid());
+        let is_due = self.linked().is_some_and(|linked| linked.is_heartbeat_due(now.instant));
+        is_unsaid || is_due || self.outbox.has_unsent()
+    }
+
+    /// What is to be said now; [`Agent::handle_said`] must follow.
+    pub(crate) fn report(&self) -> Report<'_> {
+        let leaving = match &self.phase {
+            Phase::Leaving(farewell) if farewell.is_unsaid() => {
+                let unsaid = farewell.returned.iter().skip(farewell.said.unwrap_or(0));
+                Some(Leaving { returned: unsaid.map(|it| (it.task, it.attempt)).collect() })
+            }
+            _ => None,
+        };
+        Report { finished: self.outbox.unsent().collect(), leaving, logs: Vec::new() }
+    }
+
+    /// The report was handed to the link.
+    pub(crate) fn handle_said(&mut self, now: Now) {
+        self.outbox.mark_all_sent();
+        if let Phase::Leaving(farewell) = &mut self.phase {
+            farewell.said = Some(farewell.returned.len());
+        }
+        if let Contact::Linked(linked) = &mut self.contact {
+            linked.said_at = now.instant;
+        }
+        self.settle(now);
+    }
+
+    /// What the worker's page shows.
+    pub(crate) fn view(&self) -> View {
+        let linked = self.linked();
+        let state = match (&self.phase, linked) {
+            (Phase::Crashed, _) => "simulates a crash",
+            (Phase::Leaving(_), _) => "leaving",
+            (Phase::Working, None) => "looks for a leader",
+            (Phase::Working, Some(linked)) if linked.draining => "draining",
+            (Phase::Working, Some(_)) => "ready",
+        };
+        View {
+            state,
+            is_crashed: matches!(self.phase, Phase::Crashed),
+            leader: linked.map(|linked| linked.welcome.clone()),
+            running: self.running.list(),
+            unacknowledged: self.outbox.len(),
+            ended: self.ended,
+        }
+    }
+
+    fn linked(&self) -> Option<&Linked> {
+        match &self.contact {
+            Contact::Linked(linked) => Some(linked),
+            Contact::Lost { .. } => None,
+        }
+    }
+
+    fn note(&mut self, now: Now, text: impl Into<Box<str>>) {
+        self.effects.push(Effect::Note(now.at, Note::Text(text.into())));
+    }
+
+    /// A farewell to which nothing is to be added closes the link.
+    fn settle(&mut self, now: Now) {
+        let is_linked = self.linked().is_some();
+        if let Phase::Leaving(farewell) = &mut self.phase
+            && is_linked
+            && farewell.closing.is_none()
+            && !farewell.is_unsaid()
+            && self.outbox.is_empty()
+        {
+            farewell.closing = Some((now.instant + CLOSE_LIMIT).min(farewell.until));
+        }
+    }
+
+    fn is_known(&self, key: AttemptKey) -> bool {
+        self.running.contains(key) || self.outbox.contains(key)
+    }
+}

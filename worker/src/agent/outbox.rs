@@ -1,0 +1,79 @@
+//! Results that the leader has not acknowledged yet, in the order in which they came to be.
+
+use std::collections::{BTreeMap, HashMap};
+
+use clb_protocol::link::AttemptResult;
+
+use crate::run::AttemptKey;
+
+/// The place of a result in the order of all results of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ResultSeq(u64);
+
+/// Kept until acknowledged; what was said on the present link is told from what was not.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    results: BTreeMap<ResultSeq, AttemptResult>,
+    places: HashMap<AttemptKey, ResultSeq>,
+    next: ResultSeq,
+    unsent_from: ResultSeq,
+}
+
+impl Outbox {
+    pub(super) fn put(&mut self, result: AttemptResult) {
+        self.places.insert((result.task, result.attempt), self.next);
+        self.results.insert(self.next, result);
+        self.next = ResultSeq(self.next.0 + 1);
+    }
+
+    /// Forgets a result that is safe with the leader.
+    pub(super) fn acknowledge(&mut self, key: AttemptKey) {
+        if let Some(place) = self.places.remove(&key) {
+            self.results.remove(&place);
+        }
+    }
+
+    pub(super) fn contains(&self, key: AttemptKey) -> bool {
+        self.places.contains_key(&key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.results.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &AttemptResult> {
+        self.results.values()
+    }
+
+    /// What was not said on the present link.
+    pub(super) fn unsent(&self) -> impl Iterator<Item = &AttemptResult> {
+        self.results.range(self.unsent_from..).map(|(_, result)| result)
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        self.results.last_key_value().is_some_and(|(place, _)| *place >= self.unsent_from)
+    }
+
+    pub(super) fn mark_all_sent(&mut self) {
+        self.unsent_from = self.next;
+    }
+
+    /// The place that the next result will have.
+    pub(super) fn end(&self) -> ResultSeq {
+        self.next
+    }
+
+    /// On a new link only what came before `from` was said, in its first line.
+    pub(super) fn rewind(&mut self, from: ResultSeq) {
+        self.unsent_from = from;
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.results.clear();
+        self.places.clear();
+    }
+}
