@@ -1,0 +1,115 @@
+//! Submitting tasks and asking for them.
+
+use std::time::Duration;
+
+use clb_protocol::TaskId;
+use clb_protocol::api::{BatchEntry, TaskPage, TaskState, TaskView};
+use clb_protocol::task::{Labels, TaskRequest};
+use tokio::time::Instant;
+
+use super::Client;
+use super::call::Call;
+use crate::Error;
+
+/// How many tasks go in one request; the cluster takes up to 10,000.
+const BATCH: usize = 5_000;
+/// How long one request may wait for the end of a task; the cluster allows 60 s.
+const LONGEST_HOLD: Duration = Duration::from_secs(30);
+const CONFLICT: u16 = 409;
+
+/// Which tasks to list; everything is left out by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// Only those that stand there.
+    pub state: Option<TaskState>,
+    /// Only those of this pool.
+    pub pool: Option<String>,
+    /// Only those of this group.
+    pub group: Option<String>,
+    /// Only those that carry all of these labels.
+    pub labels: Labels,
+    /// How many at most, from 1 to 1000.
+    pub limit: Option<u32>,
+    /// From where to go on: `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+impl Client {
+    /// Submits a task; it is on the cluster's disk when this returns. A request without an id gets
+    /// one, so that this method may repeat it. Set the id yourself ([`TaskId::now`]) to be able to
+    /// call again after an error without running the task twice.
+    pub async fn submit(&self, mut request: TaskRequest) -> Result<TaskView, Error> {
+        request.id.get_or_insert_with(TaskId::now);
+        self.ask(Call::post("/api/v1/tasks", &request)?).await
+    }
+
+    /// Submits many tasks and gives one entry for each, in order. It sends them in several requests;
+    /// after an error the first of them may be accepted, so set the ids yourself to call again.
+    pub async fn submit_many(&self, mut requests: Vec<TaskRequest>) -> Result<Vec<BatchEntry>, Error> {
+        let mut entries = Vec::with_capacity(requests.len());
+        for request in &mut requests {
+            request.id.get_or_insert_with(TaskId::now);
+        }
+        for batch in requests.chunks(BATCH) {
+            let answers: Vec<BatchEntry> = self.ask(Call::post("/api/v1/tasks/batch", &batch)?).await?;
+            entries.extend(answers);
+        }
+        Ok(entries)
+    }
+
+    /// A task as it stands.
+    pub async fn task(&self, id: TaskId) -> Result<TaskView, Error> {
+        self.ask(Call::get(task_path(id))).await
+    }
+
+    /// The task when it has ended, or as it stands when `timeout` is over
+    /// ([`TaskState::has_ended`] tells which).
+    pub async fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskView, Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let task: TaskView = self.ask(Call::get(task_path(id)).holding(left.min(LONGEST_HOLD))).await?;
+            if task.state.has_ended() || Instant::now() >= deadline {
+                return Ok(task);
+            }
+        }
+    }
+
+    /// Cancels a task. Cancelling one that is cancelled already is no error; one that ended otherwise
+    /// is refused with 409.
+    pub async fn cancel(&self, id: TaskId) -> Result<TaskView, Error> {
+        let cancelled = self.ask(Call::post_nothing(format!("{}/cancel", task_path(id)))).await;
+        match cancelled {
+            Err(Error::Refused { problem }) if problem.status == CONFLICT => {
+                let task = self.task(id).await?;
+                if task.state == TaskState::Cancelled { Ok(task) } else { Err(Error::Refused { problem }) }
+            }
+            other => other,
+        }
+    }
+
+    /// One page of tasks, newest first.
+    pub async fn tasks(&self, filter: &TaskFilter) -> Result<TaskPage, Error> {
+        let mut call = Call::get("/api/v1/tasks");
+        if let Some(state) = filter.state {
+            call = call.query("state", &state.as_str());
+        }
+        if let Some(limit) = filter.limit {
+            call = call.query("limit", &limit);
+        }
+        let texts = [("pool", &filter.pool), ("group", &filter.group), ("cursor", &filter.cursor)];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                call = call.query(name, text);
+            }
+        }
+        for (key, value) in &filter.labels {
+            call = call.query(&format!("label.{key}"), value);
+        }
+        self.ask(call).await
+    }
+}
+
+fn task_path(id: TaskId) -> String {
+    format!("/api/v1/tasks/{id}")
+}

@@ -1,0 +1,37 @@
+//! The client of CLB as a library: it finds the leader, follows it through a take-over, and repeats
+//! what went unanswered.
+//!
+//! Repeating is safe because the client makes the ids: a task that is submitted twice is submitted
+//! once. Any orchestrator answers every request (a standby forwards), so [`Client`] asks the one that
+//! answered last and goes through the others when it does not.
+//!
+//! ```no_run
+//! use clb_client::protocol::task::{Kind, Number, TaskRequest};
+//! use clb_client::Client;
+//! use futures::StreamExt as _;
+//! use std::time::Duration;
+//!
+//! # async fn run() -> Result<(), clb_client::Error> {
+//! let client = Client::new(["http://127.0.0.1:3002", "http://127.0.0.1:3012"], None)?;
+//!
+//! let sum = [Number::Integer(3), Number::Integer(4)];
+//! let task = client.submit(TaskRequest::new(Kind::Sleep, 0.5, sum)).await?;
+//! let task = client.wait(task.id, Duration::from_secs(10)).await?;
+//! println!("{}: {:?}", task.state.as_str(), task.result);
+//!
+//! let mut outcomes = std::pin::pin!(client.outcomes(Default::default(), Some("nightly")));
+//! while let Some(outcome) = outcomes.next().await {
+//!     println!("{}", outcome?.task.id);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Not here: the web page and the command line, which are the binary `clb`.
+
+mod api;
+mod error;
+
+pub use api::{Client, Event, TaskFilter};
+pub use clb_protocol as protocol;
+pub use error::{Error, Fault, Setback};

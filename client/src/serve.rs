@@ -1,0 +1,145 @@
+//! `clb serve`: the web page that creates and sends payloads and shows their results.
+//!
+//! It keeps nothing: what it shows is what the cluster answers, so a restart loses nothing. It holds
+//! one subscription to the cluster's events and passes the news on to every browser.
+
+mod board;
+mod feed;
+mod follow;
+mod forms;
+mod journal;
+mod listing;
+mod logging;
+mod origin;
+mod page;
+mod payload;
+mod routes;
+mod row;
+mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clb_client::Client;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tracing_subscriber::EnvFilter;
+
+use board::Board;
+use journal::Journal;
+use listing::Listings;
+use origin::KnownHosts;
+
+/// How long a request that came before the end may still take.
+const FAREWELL: Duration = Duration::from_millis(400);
+/// How long the last log lines may take to the leader.
+const LAST_HAND_IN: Duration = Duration::from_millis(300);
+/// Browsers that may follow the news at the same time.
+const FEEDS: usize = 256;
+
+/// How the page is served.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeOptions {
+    #[command(flatten)]
+    connection: crate::connection::ClusterOptions,
+    /// Where to listen
+    #[arg(long, env = "CLB_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3001")]
+    listen: SocketAddr,
+    /// The cluster's name; this container is called NAME-client
+    #[arg(long, env = "CLB_CLUSTER", value_name = "NAME", default_value = "clb")]
+    cluster: String,
+    /// Further host names under which browsers reach this page, separated by commas
+    #[arg(long, env = "CLB_HOSTS", value_name = "HOST", value_delimiter = ',')]
+    hosts: Vec<String>,
+    /// Where browsers reach the database's pages
+    #[arg(long, env = "CLB_DATABASE_URL", value_name = "URL", default_value = "http://127.0.0.1:3003")]
+    database_url: String,
+    /// Which diagnostics to write, as a tracing filter
+    #[arg(long, env = "CLB_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+/// Why the page is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// The options do not lead to a cluster. The caller's fault; do not retry.
+    #[error("the cluster's addresses are not usable")]
+    Cluster(#[from] clb_client::Error),
+    /// The address is taken or not of this machine. The caller's fault; retry when it is free.
+    #[error(
+        "cannot listen on {listen}; is another `clb serve` running? Choose another address with --listen"
+    )]
+    Listen {
+        listen: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The system refuses what a server needs. Retrying may help.
+    #[error("the system does not let this program serve")]
+    System(#[from] std::io::Error),
+}
+
+/// What the handlers of all requests share.
+pub(crate) struct App {
+    client: Client,
+    board: Board,
+    journal: Arc<Journal>,
+    listings: Listings,
+    hosts: KnownHosts,
+    database_url: String,
+    feeds: Arc<Semaphore>,
+    /// Turns true when the process has been told to end.
+    ending: watch::Receiver<bool>,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) async fn run(options: ServeOptions) -> Result<(), ServeError> {
+    let filter = EnvFilter::try_new(&options.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).init();
+    let client = options.connection.client()?;
+    let listen = options.listen;
+    let refused = |source| ServeError::Listen { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr()?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+
+    let (end, ending) = watch::channel(false);
+    let journal = Arc::new(Journal::default());
+    let app = Arc::new(App {
+        client: client.clone(),
+        board: Board::default(),
+        journal: Arc::clone(&journal),
+        listings: Listings::default(),
+        hosts: KnownHosts::new(&options.cluster, options.hosts),
+        database_url: options.database_url.trim_end_matches('/').to_owned(),
+        feeds: Arc::new(Semaphore::new(FEEDS)),
+        ending: ending.clone(),
+    });
+    journal.write(format!("The page is served at http://{address}"));
+    let background = [
+        tokio::spawn(follow::follow(Arc::clone(&app))),
+        tokio::spawn(journal::hand_in(Arc::clone(&journal), client.clone())),
+    ];
+    let mut told = ending.clone();
+    let serving =
+        axum::serve(listener, routes::routes(Arc::clone(&app))).with_graceful_shutdown(async move {
+            let _ = told.wait_for(|told| *told).await;
+        });
+    let mut serving = tokio::spawn(serving.into_future());
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+        _ = &mut serving => {}
+    }
+    end.send_replace(true);
+    journal.write("The page is no longer served".to_owned());
+    let _ = tokio::time::timeout(FAREWELL, serving).await;
+    for task in background {
+        task.abort();
+    }
+    let _ = tokio::time::timeout(LAST_HAND_IN, journal.hand_in_rest(&client)).await;
+    Ok(())
+}

@@ -1,0 +1,378 @@
+//! Orchestrators that are only a face: they speak the API over real sockets and keep their tasks in
+//! memory, so that a test can say how each of them behaves.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails")]
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use clb_client::Client;
+use clb_client::protocol::link::LogHandIn;
+use futures::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How an orchestrator treats whoever asks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As it should.
+    Serves,
+    /// Answers everything with this status.
+    Answers(u16),
+    /// Does what it is asked, and breaks off before the answer is complete.
+    BreaksOff,
+}
+
+/// What all orchestrators of one cluster know.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) tasks: Vec<Value>,
+    /// Where in `tasks` each id stands.
+    places: HashMap<String, usize>,
+    pub(crate) outcomes: Vec<Value>,
+    pub(crate) submissions: Vec<Value>,
+    pub(crate) logs: Vec<String>,
+    /// The `Last-Event-ID` of every subscription.
+    pub(crate) resumed_from: Vec<Option<String>>,
+    pub(crate) tokens: Vec<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    memory: Mutex<Memory>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Face {
+    shared: Arc<Shared>,
+    manner: watch::Receiver<Manner>,
+    asked: Arc<Mutex<Vec<String>>>,
+    news: watch::Receiver<(u64, Vec<String>)>,
+    name: &'static str,
+}
+
+/// One orchestrator.
+#[derive(Debug)]
+pub(crate) struct StandIn {
+    pub(crate) url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+    manner: watch::Sender<Manner>,
+    news: watch::Sender<(u64, Vec<String>)>,
+    server: JoinHandle<()>,
+}
+
+/// A cluster of them.
+#[derive(Debug)]
+pub(crate) struct StandIns {
+    shared: Arc<Shared>,
+    pub(crate) all: Vec<StandIn>,
+}
+
+impl StandIns {
+    pub(crate) async fn start<const N: usize>(manners: [Manner; N]) -> Self {
+        let shared = Arc::new(Shared { memory: Mutex::default(), changes: watch::Sender::new(0) });
+        let mut all = Vec::new();
+        for manner in manners {
+            all.push(StandIn::start(Arc::clone(&shared), manner, "127.0.0.1:0").await);
+        }
+        Self { shared, all }
+    }
+
+    /// Puts an orchestrator where one was before.
+    pub(crate) async fn start_again(&mut self, place: usize) {
+        let address = self.all[place].url.trim_start_matches("http://").to_owned();
+        self.all[place] = StandIn::start(Arc::clone(&self.shared), Manner::Serves, &address).await;
+    }
+
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.all.iter().map(|one| one.url.clone()).collect()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.urls(), None).unwrap()
+    }
+
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.shared.memory.lock().unwrap()
+    }
+
+    /// Waits until what the orchestrators know is as a test expects it.
+    pub(crate) async fn until(&self, holds: impl Fn(&Memory) -> bool) {
+        let mut changes = self.shared.changes.subscribe();
+        while !holds(&self.memory()) {
+            changes.changed().await.unwrap();
+        }
+    }
+
+    /// Ends a task with the sum of its numbers.
+    pub(crate) fn finish(&self, id: &str) -> Value {
+        let mut memory = self.memory();
+        let task = memory.tasks.iter_mut().find(|task| task["id"] == id).unwrap();
+        let sum = task["spec"]["add"][0].as_i64().unwrap() + task["spec"]["add"][1].as_i64().unwrap();
+        task["state"] = "succeeded".into();
+        task["worker"] = "worker-1".into();
+        task["attempt"] = 1.into();
+        task["started_at"] = task["submitted_at"].clone();
+        task["finished_at"] = now();
+        task["result"] = json!({ "sum": sum });
+        let mut outcome = task.clone();
+        outcome["seq"] = (memory.outcomes.len() + 1).into();
+        memory.outcomes.push(outcome.clone());
+        self.shared.changes.send_modify(|n| *n += 1);
+        outcome
+    }
+}
+
+impl StandIn {
+    async fn start(shared: Arc<Shared>, manner: Manner, address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let manner = watch::Sender::new(manner);
+        let news = watch::Sender::new((0, Vec::new()));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let face = Face {
+            shared,
+            manner: manner.subscribe(),
+            asked: Arc::clone(&asked),
+            news: news.subscribe(),
+            name: "orchestrator-1",
+        };
+        let server = tokio::spawn(async move { axum::serve(listener, routes(face)).await.unwrap() });
+        Self { url, asked, manner, news, server }
+    }
+
+    /// `METHOD /path` of everything that it was asked.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    pub(crate) fn behave(&self, manner: Manner) {
+        self.manner.send_replace(manner);
+    }
+
+    /// Tells everybody who subscribed.
+    pub(crate) fn tell(&self, id: &str, name: &str, data: &Value) {
+        let text = format!("{id}\n{name}\n{data}");
+        self.news.send_modify(|(n, told)| {
+            *n += 1;
+            told.push(text);
+        });
+    }
+
+    /// Ends like a killed process: nothing listens any more, every connection breaks.
+    pub(crate) async fn die(&mut self) {
+        self.manner.send_replace(Manner::BreaksOff);
+        self.server.abort();
+        let _ = (&mut self.server).await;
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn routes(face: Face) -> Router {
+    Router::new()
+        .route("/api/v1/tasks", post(submit).get(list))
+        .route("/api/v1/tasks/batch", post(batch))
+        .route("/api/v1/tasks/{id}", get(task))
+        .route("/api/v1/tasks/{id}/cancel", post(cancel))
+        .route("/api/v1/outcomes", get(outcomes))
+        .route("/api/v1/cluster", get(cluster))
+        .route("/api/v1/workers", get(workers))
+        .route("/api/v1/events", get(events))
+        .route("/link/v1/logs", post(logs))
+        .layer(from_fn_with_state(face.clone(), behave))
+        .with_state(face)
+}
+
+async fn behave(State(face): State<Face>, request: Request, next: Next) -> Response {
+    face.asked.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+    let token = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    face.shared.memory.lock().unwrap().tokens.push(token);
+    let manner = *face.manner.borrow();
+    if let Manner::Answers(status) = manner {
+        return (StatusCode::from_u16(status).unwrap(), "not now").into_response();
+    }
+    let response = next.run(request).await;
+    face.shared.changes.send_modify(|n| *n += 1);
+    if manner == Manner::BreaksOff {
+        let broken = stream::once(async { Err::<String, _>(std::io::Error::other("killed")) });
+        return (response.status(), Body::from_stream(broken)).into_response();
+    }
+    response
+}
+
+fn now() -> Value {
+    clb_client::protocol::Timestamp::now().to_string().into()
+}
+
+fn take(memory: &mut Memory, request: &Value) -> (u16, Value) {
+    memory.submissions.push(request.clone());
+    let id = request["id"].as_str().unwrap().to_owned();
+    if let Some(known) = memory.places.get(&id).map(|place| &memory.tasks[*place]) {
+        let same = known["spec"]["seconds"] == request["seconds"] && known["spec"]["add"] == request["add"];
+        return (if same { 200 } else { 409 }, known.clone());
+    }
+    let spec = json!({
+        "kind": request["kind"], "seconds": request["seconds"], "add": request["add"],
+        "max_attempts": 3, "timeout": 3600.0,
+    });
+    let task = json!({
+        "id": request["id"], "kind": request["kind"], "pool": "default", "group": request["group"],
+        "labels": {}, "priority": 0, "spec": spec, "state": "queued", "submitted_at": now(),
+        "started_at": null, "finished_at": null, "worker": null, "attempt": null, "result": null,
+        "error": null, "attempts": [],
+    });
+    memory.places.insert(id, memory.tasks.len());
+    memory.tasks.push(task.clone());
+    (201, task)
+}
+
+fn problem(status: u16, detail: &str) -> Response {
+    let body = json!({ "type": "about:blank", "title": "Problem", "status": status, "detail": detail });
+    (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+}
+
+async fn submit(State(face): State<Face>, Json(request): Json<Value>) -> Response {
+    match take(&mut face.shared.memory.lock().unwrap(), &request) {
+        (409, _) => problem(409, "the id is known with another spec"),
+        (status, task) => (StatusCode::from_u16(status).unwrap(), Json(task)).into_response(),
+    }
+}
+
+async fn batch(State(face): State<Face>, Json(requests): Json<Vec<Value>>) -> Json<Value> {
+    let mut memory = face.shared.memory.lock().unwrap();
+    let entries = requests.iter().map(|request| {
+        let (status, task) = take(&mut memory, request);
+        json!({ "id": task["id"], "status": status })
+    });
+    Json(entries.collect())
+}
+
+type Pairs = Query<HashMap<String, String>>;
+
+async fn task(State(face): State<Face>, Path(id): Path<String>, Query(query): Pairs) -> Response {
+    let mut changes = face.shared.changes.subscribe();
+    loop {
+        let known = face.shared.memory.lock().unwrap().tasks.iter().find(|task| task["id"] == *id).cloned();
+        match known {
+            None => return problem(404, "no such task"),
+            Some(task) if task["state"] != "queued" || !query.contains_key("wait") => {
+                return Json(task).into_response();
+            }
+            Some(_) => changes.changed().await.unwrap(),
+        }
+    }
+}
+
+async fn cancel(State(face): State<Face>, Path(id): Path<String>) -> Response {
+    let mut memory = face.shared.memory.lock().unwrap();
+    match memory.tasks.iter_mut().find(|task| task["id"] == *id) {
+        None => problem(404, "no such task"),
+        Some(task) if task["state"] == "queued" => {
+            task["state"] = "cancelled".into();
+            Json(task.clone()).into_response()
+        }
+        Some(_) => problem(409, "the task has ended"),
+    }
+}
+
+async fn list(State(face): State<Face>, Query(query): Pairs) -> Response {
+    let memory = face.shared.memory.lock().unwrap();
+    let from: usize = query.get("cursor").map_or(0, |cursor| cursor.parse().unwrap());
+    let limit: usize = query.get("limit").map_or(50, |limit| limit.parse().unwrap());
+    let wanted = |task: &&Value| query.get("state").is_none_or(|state| task["state"] == **state);
+    let matching: Vec<Value> = memory.tasks.iter().rev().filter(wanted).cloned().collect();
+    let page: Vec<Value> = matching.iter().skip(from).take(limit).cloned().collect();
+    let next = (matching.len() > from + limit).then(|| (from + limit).to_string());
+    Json(json!({ "tasks": page, "next": next })).into_response()
+}
+
+async fn outcomes(State(face): State<Face>, Query(query): Pairs) -> Json<Value> {
+    let after: usize = query["after"].parse().unwrap();
+    let mut changes = face.shared.changes.subscribe();
+    loop {
+        let found: Vec<Value> =
+            face.shared.memory.lock().unwrap().outcomes.iter().skip(after).take(2).cloned().collect();
+        if !found.is_empty() {
+            return Json(json!({ "next": after + found.len(), "outcomes": found }));
+        }
+        changes.changed().await.unwrap();
+    }
+}
+
+async fn cluster(State(face): State<Face>) -> Json<Value> {
+    Json(cluster_view(&face.shared.memory.lock().unwrap(), face.name))
+}
+
+fn cluster_view(memory: &Memory, leader: &str) -> Value {
+    let count = |state: &str| memory.tasks.iter().filter(|task| task["state"] == state).count();
+    let member = |name: &str, role: &str, port: u16| {
+        let url = format!("http://127.0.0.1:{port}");
+        json!({ "name": name, "role": role, "url": url, "since": "2026-01-01T00:00:00Z" })
+    };
+    json!({
+        "cluster": "clb", "leader": leader, "epoch": 3, "version": "0.1.0",
+        "members": [member("orchestrator-1", "leader", 3002), member("orchestrator-2", "standby", 3012)],
+        "tasks": {
+            "queued": count("queued"), "running": count("running"), "succeeded": count("succeeded"),
+            "failed": count("failed"), "cancelled": count("cancelled"),
+        },
+    })
+}
+
+pub(crate) fn worker_view(slot: u16, state: &str, cpu_percent: f64) -> Value {
+    json!({
+        "name": format!("worker-{slot}"), "pool": "default", "slot": slot, "generation": 1, "state": state,
+        "reason": null, "container": "c0ffee", "address": "10.0.0.4:3004", "port": 3003 + slot, "slots": 16,
+        "running": [], "cpu_percent": cpu_percent, "memory_bytes": 5_242_880_u64 * u64::from(slot),
+        "memory_limit_bytes": 268_435_456, "tasks_done": 12, "since": "2026-01-01T00:00:00Z",
+    })
+}
+
+async fn workers() -> Json<Value> {
+    Json((1..=3).map(|slot| worker_view(slot, "ready", 7.5 * f64::from(slot))).collect())
+}
+
+async fn events(State(face): State<Face>, headers: HeaderMap) -> impl IntoResponse {
+    let last = headers.get("last-event-id").map(|value| value.to_str().unwrap().to_owned());
+    face.shared.memory.lock().unwrap().resumed_from.push(last);
+    let from = face.news.borrow().1.len();
+    let told = stream::unfold((face.news.clone(), from), |(mut news, from)| async move {
+        let next = news.wait_for(|(_, told)| told.len() > from).await.ok()?.1[from].clone();
+        Some((next, (news, from + 1)))
+    });
+    let mut manner = face.manner.clone();
+    let told = told.take_until(async move {
+        let _ = manner.wait_for(|manner| *manner != Manner::Serves).await;
+    });
+    Sse::new(told.map(|text| {
+        let mut parts = text.splitn(3, '\n');
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        let event = Event::default().id(part()).event(part()).data(part());
+        Ok::<_, Infallible>(event)
+    }))
+}
+
+async fn logs(State(face): State<Face>, Json(handed_in): Json<LogHandIn>) -> Json<Value> {
+    assert_eq!(handed_in.container.name, "client");
+    let lines = handed_in.lines.into_iter().map(|line| line.message);
+    face.shared.memory.lock().unwrap().logs.extend(lines);
+    Json(json!({ "container": 4 }))
+}

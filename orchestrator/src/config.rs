@@ -1,0 +1,138 @@
+//! What an orchestrator is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clb_core::Config;
+use clb_core::config::Pool;
+use clb_core::placement::Policy;
+use clb_protocol::task::DEFAULT_POOL;
+
+/// The master of CLB: a durable queue of tasks in front of a fleet of worker containers
+#[derive(Debug, Parser)]
+#[command(name = "clb-orchestrator", version)]
+pub(crate) struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Leads the cluster, or stands by
+    Serve(Box<Serve>),
+    /// Tells by its exit code whether the orchestrator at an address answers
+    Healthcheck {
+        /// Where it listens
+        #[arg(long, env = "CLB_LISTEN", default_value = "127.0.0.1:3002")]
+        listen: SocketAddr,
+    },
+}
+
+/// The options of `serve`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Serve {
+    /// The cluster's name, by which it knows its containers
+    #[arg(long, env = "CLB_CLUSTER", default_value = "clb")]
+    pub(crate) cluster: String,
+    /// This orchestrator's name, which stays with it over restarts
+    #[arg(long, env = "CLB_NAME", default_value = "orchestrator-1")]
+    pub(crate) name: String,
+    /// Where it listens
+    #[arg(long, env = "CLB_LISTEN", default_value = "127.0.0.1:3002")]
+    pub(crate) listen: SocketAddr,
+    /// The file that all orchestrators share
+    #[arg(long, env = "CLB_STORE", default_value = "/data/clb.db")]
+    pub(crate) store: PathBuf,
+    /// Its base URL for workers and other orchestrators
+    #[arg(long, env = "CLB_ADVERTISE", default_value = "http://127.0.0.1:3002")]
+    pub(crate) advertise: String,
+    /// Its base URL for callers on the host
+    #[arg(long, env = "CLB_PUBLIC_URL", default_value = "http://127.0.0.1:3002")]
+    pub(crate) public_url: String,
+    /// How many workers there are
+    #[arg(long, env = "CLB_WORKERS", default_value_t = 3)]
+    pub(crate) workers: u16,
+    /// How many tasks each runs at once
+    #[arg(long, env = "CLB_WORKER_SLOTS", default_value_t = 16)]
+    pub(crate) worker_slots: u16,
+    /// The workers' image
+    #[arg(long, env = "CLB_WORKER_IMAGE", default_value = "clb-worker")]
+    pub(crate) worker_image: String,
+    /// The host port of the first worker; the others follow
+    #[arg(long, env = "CLB_WORKER_PORT", default_value_t = 3004)]
+    pub(crate) worker_port: u16,
+    /// Each worker's memory limit, in bytes or with k, m or g
+    #[arg(long, env = "CLB_WORKER_MEMORY", default_value = "256m", value_parser = bytes)]
+    pub(crate) worker_memory: u64,
+    /// Each worker's CPU limit, in cores
+    #[arg(long, env = "CLB_WORKER_CPUS", default_value_t = 1.0)]
+    pub(crate) worker_cpus: f64,
+    /// How many processes and threads a worker may have
+    #[arg(long, env = "CLB_WORKER_PIDS", default_value_t = 256)]
+    pub(crate) worker_pids: u32,
+    /// Who gets a task: least-loaded, seed, round-robin or random
+    #[arg(long, env = "CLB_PLACEMENT", default_value = "least-loaded")]
+    pub(crate) placement: Policy,
+    /// How many tasks may wait
+    #[arg(long, env = "CLB_QUEUE_LIMIT", default_value_t = 1_000_000)]
+    pub(crate) queue_limit: usize,
+    /// For how many seconds a worker that simulates a crash is left alone
+    #[arg(long, env = "CLB_SOFT_STOP_GRACE", default_value_t = 60)]
+    pub(crate) soft_stop_grace: u64,
+    /// The secret that callers must send
+    #[arg(long, env = "CLB_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// The port of the client, for the log
+    #[arg(long, env = "CLB_CLIENT_PORT", default_value_t = 3001)]
+    pub(crate) client_port: u16,
+    /// Which of its own messages it writes: error, warn, info, debug, trace
+    #[arg(long, env = "CLB_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
+impl Serve {
+    /// The numbers that decisions depend on.
+    pub(crate) fn decisions(&self) -> Config {
+        let pool = Pool {
+            name: DEFAULT_POOL.into(),
+            workers: self.workers,
+            first_port: self.worker_port,
+            cpus: self.worker_cpus,
+        };
+        let mut config = Config::new(vec![pool]);
+        config.placement = self.placement;
+        config.queue_limit = self.queue_limit;
+        config.soft_stop_grace = Duration::from_secs(self.soft_stop_grace);
+        config
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim().to_ascii_lowercase();
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'k')) => (&text[..at], 1 << 10),
+        Some((at, 'm')) => (&text[..at], 1 << 20),
+        Some((at, 'g')) => (&text[..at], 1 << 30),
+        _ => (text.as_str(), 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| "must be a number, with k, m or g behind it if you like")?;
+    number.checked_mul(unit).ok_or_else(|| "is too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(bytes("256m"), Ok(256 << 20));
+        assert_eq!(bytes("1G"), Ok(1 << 30));
+        assert_eq!(bytes("7"), Ok(7));
+        assert!(bytes("").is_err() && bytes("m").is_err() && bytes("-1").is_err());
+        assert!(bytes("99999999999999g").is_err());
+    }
+}

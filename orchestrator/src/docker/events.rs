@@ -1,0 +1,301 @@
+//! The engine's news of the cluster's containers.
+//!
+//! The reader only forwards: the engine drops events for a reader that is slow, and slows down for all
+//! others before it does. The list is the truth and events are the hurry, so each (re)connection says
+//! [`Event::Resync`].
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::models::{EventMessage, EventMessageTypeEnum};
+use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
+use clb_protocol::{ContainerId, Timestamp};
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::list::{CLUSTER, Role};
+use super::{Docker, EngineError};
+
+/// An engine that hangs leaves the stream silent, so it is asked beside it.
+const PING_EVERY: Duration = Duration::from_secs(3);
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+/// Left out are the executions of health checks, of which there are many.
+const ACTIONS: [&str; 8] = ["start", "die", "oom", "kill", "stop", "pause", "unpause", "destroy"];
+
+/// What the engine says, or that it says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The stream is open from `at` on: list now. Comes first, and again after every gap.
+    Resync {
+        /// From when on events come.
+        at: Timestamp,
+    },
+    /// The engine went out of reach; said once until the next [`Event::Resync`].
+    Away {
+        /// When that was noticed.
+        at: Timestamp,
+    },
+    /// Something happened to a container.
+    Container(ContainerEvent),
+}
+
+/// Something that happened to a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ContainerEvent {
+    /// When, by the engine's clock.
+    pub(crate) at: Timestamp,
+    /// The container's full id.
+    pub(crate) id: ContainerId,
+    /// What it is; unknown for [`What::Disconnected`], which comes for all containers of the machine.
+    pub(crate) role: Role,
+    /// What happened.
+    pub(crate) what: What,
+}
+
+/// What can happen to a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Its process began.
+    Started,
+    /// Its process ended.
+    Died {
+        /// With this; 128 plus the signal where one ended it.
+        exit_code: i64,
+    },
+    /// The kernel killed a process in it over its memory limit.
+    Oom,
+    /// Somebody asked the engine to send it a signal.
+    Killed {
+        /// Which one.
+        signal: i64,
+    },
+    /// A stop that somebody asked for is done.
+    Stopped,
+    /// Its process is frozen.
+    Paused,
+    /// Its process goes on.
+    Unpaused,
+    /// It is removed.
+    Destroyed,
+    /// It was taken off a network. Every death does that too.
+    Disconnected {
+        /// Which one.
+        network: String,
+    },
+}
+
+impl Docker {
+    /// Forwards the engine's events to `news` until nobody receives them any more.
+    pub(crate) fn watch(&self, news: mpsc::UnboundedSender<Event>) -> JoinHandle<()> {
+        let watcher = Watcher { docker: self.clone(), news, last_nanos: None, undecodable: 0, away: false };
+        tokio::spawn(watcher.run())
+    }
+
+    fn events(
+        &self,
+        since_nanos: i64,
+    ) -> impl Stream<Item = Result<EventMessage, EngineError>> + Send + use<> {
+        let label = format!("{CLUSTER}={}", self.cluster);
+        let of_containers = options(
+            since_nanos,
+            &HashMap::from([
+                ("type", vec!["container"]),
+                ("label", vec![label.as_str()]),
+                ("event", ACTIONS.to_vec()),
+            ]),
+        );
+        // These carry no labels of the container.
+        let of_networks =
+            options(since_nanos, &HashMap::from([("type", vec!["network"]), ("event", vec!["disconnect"])]));
+        // The end of either is the end of both.
+        let open = |options| self.quick.events(Some(options)).map(Some).chain(stream::iter([None]));
+        stream::select(open(of_containers), open(of_networks))
+            .take_while(|item| std::future::ready(item.is_some()))
+            .filter_map(|item| std::future::ready(item.map(|event| event.map_err(EngineError::from))))
+    }
+}
+
+fn options(since_nanos: i64, filters: &HashMap<&str, Vec<&str>>) -> EventsOptions {
+    let since = format!("{}.{:09}", since_nanos / 1_000_000_000, since_nanos % 1_000_000_000);
+    EventsOptionsBuilder::default().since(&since).filters(filters).build()
+}
+
+struct Watcher {
+    docker: Docker,
+    news: mpsc::UnboundedSender<Event>,
+    /// Of the newest event that was read, since 1970.
+    last_nanos: Option<i64>,
+    undecodable: u64,
+    away: bool,
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        let mut retry = FIRST_RETRY;
+        while !self.news.is_closed() {
+            let connected = self.docker.negotiate().await;
+            let ended = match connected {
+                Ok(()) => {
+                    let began = tokio::time::Instant::now();
+                    let ended = self.read().await;
+                    if began.elapsed() > LAST_RETRY {
+                        retry = FIRST_RETRY;
+                    }
+                    ended
+                }
+                Err(error) => Some(error),
+            };
+            if let Some(error) = ended {
+                self.note(&error);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(retry) => retry = (retry * 2).min(LAST_RETRY),
+                () = self.news.closed() => return,
+            }
+        }
+    }
+
+    /// Reads one stream to its end and says why it ended, where there was a reason.
+    async fn read(&mut self) -> Option<EngineError> {
+        let opened_at = Timestamp::now();
+        let since_nanos = self.last_nanos.map_or(opened_at.0.saturating_mul(1_000), |last| last + 1);
+        let docker = self.docker.clone();
+        let mut events = std::pin::pin!(docker.events(since_nanos));
+        if std::mem::replace(&mut self.away, false) {
+            tracing::info!("the Docker engine answers again");
+        }
+        self.send(Event::Resync { at: opened_at });
+        let mut pings = std::pin::pin!(first_failed_ping(&docker));
+        let news = self.news.clone();
+        loop {
+            tokio::select! {
+                biased;
+                event = events.next() => match event? {
+                    Ok(event) => self.forward(&event),
+                    Err(error) => return Some(error),
+                },
+                error = &mut pings => return Some(error),
+                () = news.closed() => return None,
+            }
+        }
+    }
+
+    fn forward(&mut self, message: &EventMessage) {
+        self.last_nanos = self.last_nanos.max(message.time_nano);
+        if let Some(event) = event(message) {
+            self.send(Event::Container(event));
+        }
+    }
+
+    /// One line for each change, not for each try.
+    fn note(&mut self, error: &EngineError) {
+        if let EngineError::Other { source } = error {
+            self.undecodable += 1;
+            // The event that cannot be read would come again and again.
+            self.last_nanos = Some(Timestamp::now().0.saturating_mul(1_000));
+            tracing::warn!(
+                count = self.undecodable,
+                "an event of the Docker engine cannot be read: {source}"
+            );
+        } else if !std::mem::replace(&mut self.away, true) {
+            tracing::warn!("the Docker engine is out of reach, trying until it is back: {error}");
+            self.send(Event::Away { at: Timestamp::now() });
+        }
+    }
+
+    /// Without a receiver there is nobody to tell; the loops end by it.
+    fn send(&self, event: Event) {
+        let _ = self.news.send(event);
+    }
+}
+
+async fn first_failed_ping(docker: &Docker) -> EngineError {
+    loop {
+        tokio::time::sleep(PING_EVERY).await;
+        if let Err(error) = docker.ping().await {
+            return error;
+        }
+    }
+}
+
+/// `None` for what is of no interest or lacks what it needs.
+fn event(message: &EventMessage) -> Option<ContainerEvent> {
+    let actor = message.actor.as_ref()?;
+    let attributes = actor.attributes.as_ref()?;
+    let attribute = |name: &str| attributes.get(name).map(String::as_str);
+    let is_network = message.typ == Some(EventMessageTypeEnum::NETWORK);
+    let (id, what) = if is_network {
+        (attribute("container")?, What::Disconnected { network: attribute("name")?.to_owned() })
+    } else {
+        let number = |name: &str| attribute(name)?.parse().ok();
+        let what = match message.action.as_deref()? {
+            "start" => What::Started,
+            "die" => What::Died { exit_code: number("exitCode")? },
+            "oom" => What::Oom,
+            "kill" => What::Killed { signal: number("signal")? },
+            "stop" => What::Stopped,
+            "pause" => What::Paused,
+            "unpause" => What::Unpaused,
+            "destroy" => What::Destroyed,
+            _ => return None,
+        };
+        (actor.id.as_deref()?, what)
+    };
+    let at = Timestamp(message.time_nano? / 1_000);
+    Some(ContainerEvent { at, id: id.into(), role: Role::of(attributes), what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Option<ContainerEvent> {
+        event(&serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn a_death_is_read_with_exit_code_and_worker() {
+        let event = read(
+            r#"{"Type": "container", "Action": "die", "timeNano": 1700000000123456789,
+                "Actor": {"ID": "0f00", "Attributes": {"exitCode": "137", "clb.role": "worker",
+                          "clb.pool": "default", "clb.slot": "2", "clb.generation": "7"}}}"#,
+        )
+        .unwrap();
+        assert_eq!(event.at, Timestamp(1_700_000_000_123_456));
+        assert_eq!(event.what, What::Died { exit_code: 137 });
+        assert!(matches!(event.role, Role::Worker(worker) if worker.generation.0 == 7));
+    }
+
+    #[test]
+    fn a_signal_is_read_with_its_number() {
+        let json = r#"{"Type": "container", "Action": "kill", "timeNano": 1,
+                       "Actor": {"ID": "0f00", "Attributes": {"signal": "15"}}}"#;
+        assert_eq!(read(json).unwrap().what, What::Killed { signal: 15 });
+    }
+
+    #[test]
+    fn a_disconnection_is_the_containers_and_not_the_networks() {
+        let event = read(
+            r#"{"Type": "network", "Action": "disconnect", "timeNano": 1, "Actor": {"ID": "abcd",
+                "Attributes": {"container": "0f00", "name": "clb", "type": "bridge"}}}"#,
+        )
+        .unwrap();
+        assert_eq!(event.id.as_str(), "0f00");
+        assert_eq!(event.what, What::Disconnected { network: "clb".to_owned() });
+    }
+
+    #[test]
+    fn other_actions_are_left_out() {
+        let json = r#"{"Type": "container", "Action": "rename", "timeNano": 1,
+                       "Actor": {"ID": "0f00", "Attributes": {}}}"#;
+        assert_eq!(read(json), None);
+    }
+
+    #[test]
+    fn the_start_of_a_stream_is_given_to_the_nanosecond() {
+        let options = options(1_700_000_000_000_000_007, &HashMap::new());
+        assert_eq!(options.since.as_deref(), Some("1700000000.000000007"));
+    }
+}

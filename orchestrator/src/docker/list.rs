@@ -1,0 +1,181 @@
+//! The containers of the cluster as the engine lists them, told apart by their labels.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use bollard::models::{ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use clb_protocol::{ContainerId, MemberName, SlotNo, WorkerId};
+
+use super::{Docker, EngineError, QUICK, within};
+
+pub(super) const CLUSTER: &str = "clb.cluster";
+pub(super) const ROLE: &str = "clb.role";
+const MEMBER: &str = "clb.member";
+pub(super) const POOL: &str = "clb.pool";
+pub(super) const SLOT: &str = "clb.slot";
+pub(super) const GENERATION: &str = "clb.generation";
+
+/// What a container of the cluster is, by its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Runs tasks.
+    Worker(WorkerId),
+    /// Leads or stands by.
+    Orchestrator(MemberName),
+    /// Serves the web page.
+    Client,
+    /// Shows what is stored.
+    Database,
+    /// Its labels are missing or cannot be read.
+    Unknown,
+}
+
+impl Role {
+    pub(super) fn of<S: BuildHasher>(labels: &HashMap<String, String, S>) -> Self {
+        let label = |name: &str| labels.get(name).map(String::as_str);
+        let read = match label(ROLE) {
+            Some("worker") => worker(label).map(Self::Worker),
+            Some("orchestrator") => label(MEMBER).map(|member| Self::Orchestrator(member.into())),
+            Some("client") => Some(Self::Client),
+            Some("database") => Some(Self::Database),
+            _ => None,
+        };
+        read.unwrap_or(Self::Unknown)
+    }
+}
+
+fn worker<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<WorkerId> {
+    Some(WorkerId {
+        pool: label(POOL)?.into(),
+        slot: SlotNo(label(SLOT)?.parse().ok()?),
+        generation: clb_protocol::Generation(label(GENERATION)?.parse().ok()?),
+    })
+}
+
+/// Where a container stands, in the engine's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Made and not started.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its process is frozen.
+    Paused,
+    /// The engine is about to start it again.
+    Restarting,
+    /// On its way out.
+    Removing,
+    /// Its process has ended.
+    Exited,
+    /// The engine failed to remove it.
+    Dead,
+}
+
+impl From<Option<ContainerSummaryStateEnum>> for State {
+    fn from(state: Option<ContainerSummaryStateEnum>) -> Self {
+        use ContainerSummaryStateEnum as Engine;
+        match state {
+            None | Some(Engine::EMPTY | Engine::CREATED) => Self::Created,
+            Some(Engine::RUNNING | Engine::STOPPING) => Self::Running,
+            Some(Engine::PAUSED) => Self::Paused,
+            Some(Engine::RESTARTING) => Self::Restarting,
+            Some(Engine::REMOVING) => Self::Removing,
+            Some(Engine::EXITED) => Self::Exited,
+            Some(Engine::DEAD) => Self::Dead,
+        }
+    }
+}
+
+impl From<Option<ContainerStateStatusEnum>> for State {
+    fn from(state: Option<ContainerStateStatusEnum>) -> Self {
+        use ContainerStateStatusEnum as Engine;
+        match state {
+            None | Some(Engine::EMPTY | Engine::CREATED) => Self::Created,
+            Some(Engine::RUNNING | Engine::STOPPING) => Self::Running,
+            Some(Engine::PAUSED) => Self::Paused,
+            Some(Engine::RESTARTING) => Self::Restarting,
+            Some(Engine::REMOVING) => Self::Removing,
+            Some(Engine::EXITED) => Self::Exited,
+            Some(Engine::DEAD) => Self::Dead,
+        }
+    }
+}
+
+/// A container of the cluster, running or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Its full id.
+    pub(crate) id: ContainerId,
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is.
+    pub(crate) role: Role,
+    /// Where it stands.
+    pub(crate) state: State,
+}
+
+impl Docker {
+    /// All containers of the cluster, stopped ones too.
+    pub(crate) async fn list(&self) -> Result<Vec<Seen>, EngineError> {
+        let filters = HashMap::from([("label", vec![format!("{CLUSTER}={}", self.cluster)])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let found = within(QUICK, self.quick.list_containers(Some(options))).await?;
+        Ok(found.into_iter().filter_map(seen).collect())
+    }
+}
+
+fn seen(container: ContainerSummary) -> Option<Seen> {
+    let names = container.names.unwrap_or_default();
+    Some(Seen {
+        id: container.id?.into(),
+        name: own_name(&names),
+        role: Role::of(&container.labels.unwrap_or_default()),
+        state: container.state.into(),
+    })
+}
+
+/// A container that others link to has their names for it too, `/other/alias`.
+fn own_name(names: &[String]) -> String {
+    let own = names.iter().filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'));
+    own.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(labels: &[(&str, &str)]) -> Role {
+        Role::of(&labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<HashMap<_, _>>())
+    }
+
+    #[test]
+    fn a_worker_is_told_by_its_labels() {
+        let labels = [(ROLE, "worker"), (POOL, "default"), (SLOT, "2"), (GENERATION, "7")];
+        let Role::Worker(worker) = role(&labels) else { panic!() };
+        assert_eq!(worker.name(), "worker-2");
+        assert_eq!(worker.generation.0, 7);
+    }
+
+    #[test]
+    fn labels_that_cannot_be_read_make_an_unknown_container() {
+        assert_eq!(role(&[]), Role::Unknown);
+        assert_eq!(
+            role(&[(ROLE, "worker"), (POOL, "default"), (SLOT, "x"), (GENERATION, "7")]),
+            Role::Unknown
+        );
+        assert_eq!(role(&[(ROLE, "orchestrator")]), Role::Unknown);
+    }
+
+    #[test]
+    fn the_other_roles_are_told_by_their_labels() {
+        assert_eq!(role(&[(ROLE, "orchestrator"), (MEMBER, "o-1")]), Role::Orchestrator("o-1".into()));
+        assert_eq!(role(&[(ROLE, "client")]), Role::Client);
+        assert_eq!(role(&[(ROLE, "database")]), Role::Database);
+    }
+
+    #[test]
+    fn a_linked_container_keeps_its_own_name() {
+        assert_eq!(own_name(&["/other/alias".to_owned(), "/own".to_owned()]), "own");
+    }
+}

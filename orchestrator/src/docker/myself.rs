@@ -1,0 +1,281 @@
+//! The container that this process runs in: what it is, and how to make it again.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use bollard::models::{
+    ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, NetworkConnectRequest,
+    NetworkingConfig, PortMap,
+};
+use clb_protocol::ContainerId;
+use serde::{Deserialize, Serialize};
+
+use super::{Docker, EngineError, PATIENT, names, within};
+
+/// Digits of a container's full id, and of the short one that is its default host name.
+const FULL_ID: usize = 64;
+const SHORT_ID: usize = 12;
+
+/// This process's own container.
+#[derive(Clone, Debug)]
+pub(crate) struct Myself {
+    /// Its full id.
+    pub(crate) id: ContainerId,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its image, by the name that it was made with.
+    pub(crate) image: String,
+    /// Its labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The networks it is on, by name.
+    pub(crate) networks: Vec<String>,
+    /// The one of them for the workers: a user's own, where names resolve, before the engine's default.
+    pub(crate) worker_network: Option<String>,
+    /// Its ports on the host.
+    pub(crate) published: Vec<Published>,
+    /// How to make it again.
+    pub(crate) blueprint: Blueprint,
+}
+
+/// A port of a container on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// The port inside.
+    pub(crate) port: u16,
+    /// The host's address; unspecified (0.0.0.0) for all of them.
+    pub(crate) host_ip: IpAddr,
+    /// The host's port.
+    pub(crate) host_port: u16,
+}
+
+/// Everything that makes a container again after it was removed. It holds the environment, secrets
+/// included: keep it where they are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Blueprint {
+    name: String,
+    body: ContainerCreateBody,
+    /// Beyond the first, which is in the body: old engines take only one there.
+    more_networks: BTreeMap<String, EndpointSettings>,
+}
+
+impl Docker {
+    /// This process's own container; `None` when it runs in none of this engine's.
+    pub(crate) async fn whoami(&self) -> Result<Option<Myself>, EngineError> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let Some(id) = id_from_mounts(&mounts).or_else(|| id_from_hostname(hostname.trim())) else {
+            return Ok(None);
+        };
+        match self.inspect_raw(id).await {
+            Ok(container) => myself(&self.cluster, container).map(Some),
+            Err(EngineError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a removed container again and starts it.
+    pub(crate) async fn recreate(&self, blueprint: &Blueprint) -> Result<ContainerId, EngineError> {
+        let id = self.create(&blueprint.name, blueprint.body.clone()).await?;
+        for (network, endpoint) in &blueprint.more_networks {
+            let request =
+                NetworkConnectRequest { container: id.to_string(), endpoint_config: Some(endpoint.clone()) };
+            let connect = self.patient.connect_network(names::container(network)?, request);
+            within(PATIENT, connect).await?;
+        }
+        self.start(&id).await?;
+        Ok(id)
+    }
+}
+
+impl Blueprint {
+    /// The name of the container that it makes.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The engine mounts `/etc/hostname` and its like from a folder that is named by the container's id.
+fn id_from_mounts(mountinfo: &str) -> Option<&str> {
+    mountinfo.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, target) = (fields.next()?, fields.next()?);
+        let is_engines = matches!(target, "/etc/hostname" | "/etc/hosts" | "/etc/resolv.conf");
+        let id = root.split('/').find(|part| is_hex(part, FULL_ID));
+        id.filter(|_| is_engines)
+    })
+}
+
+fn id_from_hostname(hostname: &str) -> Option<&str> {
+    is_hex(hostname, SHORT_ID).then_some(hostname)
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn myself(cluster: &str, container: ContainerInspectResponse) -> Result<Myself, EngineError> {
+    let missing = || EngineError::unreadable("a container without id, name or configuration");
+    let id = container.id.clone().ok_or_else(missing)?;
+    let config = container.config.clone().ok_or_else(missing)?;
+    let settings = container.network_settings.clone().unwrap_or_default();
+    let networks: BTreeMap<_, _> = settings.networks.unwrap_or_default().into_iter().collect();
+    let networks: Vec<String> = networks.into_keys().collect();
+    let blueprint = blueprint(container).ok_or_else(missing)?;
+    Ok(Myself {
+        id: id.into(),
+        name: blueprint.name.clone(),
+        image: config.image.unwrap_or_default(),
+        labels: config.labels.unwrap_or_default().into_iter().collect(),
+        worker_network: worker_network(cluster, &networks),
+        networks,
+        published: published(&settings.ports.unwrap_or_default()),
+        blueprint,
+    })
+}
+
+fn worker_network(cluster: &str, networks: &[String]) -> Option<String> {
+    let is_own = |name: &&String| !matches!(name.as_str(), "bridge" | "host" | "none");
+    let cluster_wide = networks.iter().find(|name| *name == cluster);
+    let chosen = cluster_wide.or_else(|| networks.iter().find(is_own));
+    chosen.or_else(|| networks.iter().find(|name| *name == "bridge")).cloned()
+}
+
+fn published(ports: &PortMap) -> Vec<Published> {
+    let mut published: Vec<_> = ports
+        .iter()
+        .flat_map(|(port, bindings)| bindings.iter().flatten().map(move |binding| (port, binding)))
+        .filter_map(|(port, binding)| {
+            let host_ip = binding.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0");
+            Some(Published {
+                port: port.split('/').next()?.parse().ok()?,
+                host_ip: host_ip.parse().ok()?,
+                host_port: binding.host_port.as_deref()?.parse().ok()?,
+            })
+        })
+        .collect();
+    published.sort_by_key(|port| (port.port, port.host_ip));
+    published
+}
+
+fn blueprint(container: ContainerInspectResponse) -> Option<Blueprint> {
+    let id = container.id?;
+    let short_id = id.get(..SHORT_ID)?;
+    let host_config = container.host_config?;
+    let mut networks: BTreeMap<_, _> = container
+        .network_settings
+        .and_then(|settings| settings.networks)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, endpoint)| (name, as_configured(endpoint, short_id)))
+        .collect();
+    let mode = host_config.network_mode.clone().unwrap_or_default();
+    let first = networks.remove_entry(&mode).or_else(|| networks.pop_first());
+    let mut body = body(container.config?, short_id)?;
+    body.networking_config =
+        first.map(|first| NetworkingConfig { endpoints_config: Some([first].into_iter().collect()) });
+    body.host_config = Some(host_config);
+    Some(Blueprint {
+        name: container.name?.trim_start_matches('/').to_owned(),
+        body,
+        more_networks: networks,
+    })
+}
+
+/// The configuration has the same fields under the same names as the body of a creation.
+fn body(config: ContainerConfig, short_id: &str) -> Option<ContainerCreateBody> {
+    let mut body: ContainerCreateBody = serde_json::from_value(serde_json::to_value(config).ok()?).ok()?;
+    body.hostname = body.hostname.filter(|hostname| hostname != short_id);
+    Some(body)
+}
+
+/// What was asked for, without the addresses that the engine gave.
+fn as_configured(endpoint: EndpointSettings, short_id: &str) -> EndpointSettings {
+    let aliases = endpoint.aliases.unwrap_or_default();
+    EndpointSettings {
+        ipam_config: endpoint.ipam_config,
+        links: endpoint.links,
+        aliases: Some(aliases.into_iter().filter(|alias| alias != short_id).collect()),
+        driver_opts: endpoint.driver_opts,
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn inspected() -> ContainerInspectResponse {
+        let json = format!(
+            r#"{{"Id": "{ID}", "Name": "/clb-orchestrator-2",
+                "HostConfig": {{"NetworkMode": "clb", "Binds": ["clb-store:/data:rw"], "GroupAdd": ["998"]}},
+                "Config": {{"Hostname": "0123456789ab", "Image": "clb-orchestrator", "Cmd": ["serve"],
+                            "ExposedPorts": {{"3012/tcp": {{}}}}, "Env": ["CLB_NAME=orchestrator-2"],
+                            "Labels": {{"clb.cluster": "clb"}}}},
+                "NetworkSettings": {{
+                    "Ports": {{"3012/tcp": [{{"HostIp": "127.0.0.1", "HostPort": "3012"}}], "9/tcp": null}},
+                    "Networks": {{"bridge": {{"IPAddress": "172.17.0.2"}},
+                                  "clb": {{"IPAddress": "172.18.0.2", "NetworkID": "ff",
+                                           "Aliases": ["orchestrator-2", "0123456789ab"]}}}}}}}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn the_own_id_is_found_among_the_mounts() {
+        let mounts = format!(
+            "1 0 8:1 / / rw - overlay overlay rw\n\
+             2 1 8:1 /some/{} /data rw - ext4 /dev/sda rw\n\
+             3 1 8:1 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/sda rw\n",
+            "f".repeat(64)
+        );
+        assert_eq!(id_from_mounts(&mounts), Some(ID));
+        assert_eq!(id_from_mounts("1 0 8:1 / / rw - ext4 /dev/sda rw\n"), None);
+    }
+
+    #[test]
+    fn a_host_name_counts_only_when_it_looks_like_an_id() {
+        assert_eq!(id_from_hostname("0123456789ab"), Some("0123456789ab"));
+        assert_eq!(id_from_hostname("my-machine"), None);
+    }
+
+    #[test]
+    fn workers_go_where_names_resolve() {
+        let network = |names: &[&str]| {
+            worker_network("clb", &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(network(&["bridge", "other"]).as_deref(), Some("other"));
+        assert_eq!(network(&["another", "bridge", "clb"]).as_deref(), Some("clb"));
+        assert_eq!(network(&["bridge"]).as_deref(), Some("bridge"));
+        assert_eq!(network(&["host"]), None);
+    }
+
+    #[test]
+    fn published_ports_are_read_with_their_addresses() {
+        let myself = myself("clb", inspected()).unwrap();
+        let only = Published { port: 3012, host_ip: "127.0.0.1".parse().unwrap(), host_port: 3012 };
+        assert_eq!(myself.published, [only]);
+        assert_eq!(myself.worker_network.as_deref(), Some("clb"));
+    }
+
+    #[test]
+    fn a_blueprint_has_what_was_asked_for_and_not_what_was_given() {
+        let blueprint = blueprint(inspected()).unwrap();
+        assert_eq!(blueprint.name(), "clb-orchestrator-2");
+        assert_eq!(blueprint.body.hostname, None);
+        assert_eq!(blueprint.body.cmd.as_deref(), Some(&["serve".to_owned()][..]));
+        assert_eq!(blueprint.body.exposed_ports.as_deref(), Some(&["3012/tcp".to_owned()][..]));
+        let first = blueprint.body.networking_config.as_ref().unwrap().endpoints_config.as_ref().unwrap();
+        assert_eq!(first["clb"].aliases.as_deref(), Some(&["orchestrator-2".to_owned()][..]));
+        assert_eq!((&first["clb"].ip_address, &first["clb"].network_id), (&None, &None));
+        assert_eq!(blueprint.more_networks.keys().collect::<Vec<_>>(), ["bridge"]);
+    }
+
+    #[test]
+    fn a_blueprint_survives_its_text() {
+        let blueprint = blueprint(inspected()).unwrap();
+        let text = serde_json::to_string(&blueprint).unwrap();
+        assert_eq!(serde_json::from_str::<Blueprint>(&text).unwrap(), blueprint);
+    }
+}

@@ -1,0 +1,221 @@
+//! A worker's container: hardened, limited, published on the loopback address only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+use clb_protocol::{ContainerId, WorkerId};
+
+use super::list::{CLUSTER, GENERATION, POOL, ROLE, SLOT};
+use super::{Docker, EngineError, PATIENT, names, within};
+
+/// `nobody`, which owns nothing.
+const USER: &str = "65534:65534";
+const TMP: &str = "rw,noexec,nosuid,nodev,size=16m,mode=1777";
+/// The labels by which Compose knows its project, taken over from the orchestrator's container so that
+/// `ps`, `logs` and `down` include the workers.
+const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+const COMPOSE_COPIED: [&str; 4] = [
+    COMPOSE_PROJECT,
+    "com.docker.compose.project.config_files",
+    "com.docker.compose.project.working_dir",
+    "com.docker.compose.version",
+];
+
+/// Everything that makes a worker's container.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerPlan {
+    /// Which slot of which pool, and which container there.
+    pub(crate) worker: WorkerId,
+    /// The image's name.
+    pub(crate) image: String,
+    /// The network to be on; the engine's default where there is none.
+    pub(crate) network: Option<String>,
+    /// `NAME=VALUE`.
+    pub(crate) env: Vec<String>,
+    /// The port that it listens on inside.
+    pub(crate) port: u16,
+    /// The port on 127.0.0.1 of the host.
+    pub(crate) host_port: u16,
+    /// Its memory limit, swap included.
+    pub(crate) memory_bytes: u64,
+    /// Its share of the machine in cores; more than the machine has counts as all of them.
+    pub(crate) cpus: f64,
+    /// How many processes and threads it may have.
+    pub(crate) pids: u32,
+    /// How long it may take to end once it is asked to.
+    pub(crate) stop_grace: Duration,
+    /// The labels of the orchestrator's own container; only those of Compose are taken over.
+    pub(crate) own_labels: BTreeMap<String, String>,
+}
+
+impl Docker {
+    /// The name of a worker's container, shared by all generations of its slot.
+    pub(crate) fn worker_container_name(&self, worker: &WorkerId) -> String {
+        format!("{}-{}", self.cluster, worker.name())
+    }
+
+    /// Makes a worker's container; it does not run yet.
+    pub(crate) async fn create_worker(&self, plan: &WorkerPlan) -> Result<ContainerId, EngineError> {
+        let body = body(&self.cluster, plan, self.machine_cpus().await?);
+        self.create(&self.worker_container_name(&plan.worker), body).await
+    }
+
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<ContainerId, EngineError> {
+        let options = CreateContainerOptionsBuilder::default().name(names::container(name)?).build();
+        let created = within(PATIENT, self.patient.create_container(Some(options), body)).await?;
+        for warning in created.warnings {
+            tracing::debug!(container = name, "the Docker engine warns: {warning}");
+        }
+        Ok(created.id.into())
+    }
+}
+
+fn body(cluster: &str, plan: &WorkerPlan, machine_cpus: i64) -> ContainerCreateBody {
+    let port = format!("{}/tcp", plan.port);
+    let networks = plan.network.iter().map(|name| (name.clone(), EndpointSettings::default())).collect();
+    ContainerCreateBody {
+        image: Some(plan.image.clone()),
+        hostname: Some(plan.worker.name()),
+        user: Some(USER.to_owned()),
+        env: Some(plan.env.clone()),
+        labels: Some(labels(cluster, plan)),
+        exposed_ports: Some(vec![port.clone()]),
+        stop_timeout: i64::try_from(plan.stop_grace.as_secs()).ok(),
+        host_config: Some(host_config(plan, port, machine_cpus)),
+        networking_config: Some(NetworkingConfig { endpoints_config: Some(networks) }),
+        ..Default::default()
+    }
+}
+
+fn host_config(plan: &WorkerPlan, port: String, machine_cpus: i64) -> HostConfig {
+    let memory = i64::try_from(plan.memory_bytes).unwrap_or(i64::MAX);
+    let binding =
+        PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(plan.host_port.to_string()) };
+    let log_options =
+        HashMap::from([("max-size".to_owned(), "10m".to_owned()), ("max-file".to_owned(), "3".to_owned())]);
+    HostConfig {
+        network_mode: plan.network.clone(),
+        port_bindings: Some(HashMap::from([(port, Some(vec![binding]))])),
+        memory: Some(memory),
+        // Equal to `memory`: no swap on top of it.
+        memory_swap: Some(memory),
+        nano_cpus: Some(nano_cpus(plan.cpus, machine_cpus)),
+        pids_limit: Some(i64::from(plan.pids)),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        privileged: Some(false),
+        readonly_rootfs: Some(true),
+        tmpfs: Some(HashMap::from([("/tmp".to_owned(), TMP.to_owned())])),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(log_options),
+        }),
+        ..Default::default()
+    }
+}
+
+/// The engine refuses more CPUs than the machine has.
+fn nano_cpus(cpus: f64, machine_cpus: i64) -> i64 {
+    (cpus.min(machine_cpus as f64) * 1e9).round() as i64
+}
+
+fn labels(cluster: &str, plan: &WorkerPlan) -> HashMap<String, String> {
+    let worker = &plan.worker;
+    let mut labels = HashMap::from([
+        (CLUSTER.to_owned(), cluster.to_owned()),
+        (ROLE.to_owned(), "worker".to_owned()),
+        (POOL.to_owned(), worker.pool.to_string()),
+        (SLOT.to_owned(), worker.slot.to_string()),
+        (GENERATION.to_owned(), worker.generation.to_string()),
+    ]);
+    if plan.own_labels.contains_key(COMPOSE_PROJECT) {
+        let copied = COMPOSE_COPIED.iter().filter_map(|name| plan.own_labels.get_key_value(*name));
+        labels.extend(copied.map(|(name, value)| (name.clone(), value.clone())));
+        labels.insert("com.docker.compose.service".to_owned(), "worker".to_owned());
+        labels.insert("com.docker.compose.oneoff".to_owned(), "False".to_owned());
+        labels.insert("com.docker.compose.container-number".to_owned(), worker.slot.to_string());
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use clb_protocol::{Generation, SlotNo};
+
+    use super::*;
+
+    fn plan() -> WorkerPlan {
+        WorkerPlan {
+            worker: WorkerId { pool: "default".into(), slot: SlotNo(2), generation: Generation(7) },
+            image: "clb-worker".to_owned(),
+            network: Some("clb".to_owned()),
+            env: vec!["CLB_SLOT=2".to_owned()],
+            port: 3005,
+            host_port: 3005,
+            memory_bytes: 256 << 20,
+            cpus: 1.0,
+            pids: 256,
+            stop_grace: Duration::from_secs(10),
+            own_labels: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_worker_is_hardened_and_published_on_loopback_only() {
+        let host = body("clb", &plan(), 2).host_config.unwrap();
+        assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges:true"]);
+        assert_eq!(host.readonly_rootfs, Some(true));
+        assert_eq!(host.memory, host.memory_swap);
+        let bindings = host.port_bindings.unwrap();
+        let binding = &bindings["3005/tcp"].as_ref().unwrap()[0];
+        assert_eq!(binding.host_ip.as_deref(), Some("127.0.0.1"));
+        assert_eq!(binding.host_port.as_deref(), Some("3005"));
+    }
+
+    #[test]
+    fn more_cpus_than_the_machine_has_count_as_all_of_them() {
+        assert_eq!(nano_cpus(64.0, 2), 2_000_000_000);
+        assert_eq!(nano_cpus(0.5, 2), 500_000_000);
+    }
+
+    #[test]
+    fn labels_say_whose_container_it_is() {
+        let labels = labels("clb", &plan());
+        assert_eq!(labels[SLOT], "2");
+        assert!(!labels.contains_key(COMPOSE_PROJECT));
+        assert!(
+            matches!(super::super::Role::of(&labels), super::super::Role::Worker(w) if w == plan().worker)
+        );
+    }
+
+    #[test]
+    fn the_labels_of_compose_are_taken_over_without_those_of_the_orchestrators_service() {
+        let own = [
+            (COMPOSE_PROJECT, "demo"),
+            ("com.docker.compose.service", "orchestrator-1"),
+            ("com.docker.compose.config-hash", "abc"),
+            ("clb.role", "orchestrator"),
+        ];
+        let own_labels = own.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let labels = labels("clb", &WorkerPlan { own_labels, ..plan() });
+        assert_eq!(labels[COMPOSE_PROJECT], "demo");
+        assert_eq!(labels["com.docker.compose.service"], "worker");
+        assert_eq!(labels["com.docker.compose.container-number"], "2");
+        assert_eq!(labels[ROLE], "worker");
+        assert!(!labels.contains_key("com.docker.compose.config-hash"));
+    }
+}

@@ -1,0 +1,52 @@
+//! A standby answers everything by asking the leader; without a leader a request waits for one.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::Door;
+use super::problem::Refusal;
+use crate::node::Role;
+
+/// Sends requests on to a leader.
+#[derive(Clone)]
+pub(super) struct Forwarder(Client<HttpConnector, Body>);
+
+impl Forwarder {
+    pub(super) fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Self(Client::builder(TokioExecutor::new()).build(connector))
+    }
+
+    async fn send(&self, url: &str, mut request: Request) -> Response {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        match format!("{url}{path}").parse::<Uri>() {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(_) => return Refusal::no_leader().into_response(),
+        }
+        match self.0.request(request).await {
+            Ok(answer) => answer.map(Body::new),
+            Err(error) if error.is_connect() => Refusal::no_leader().into_response(),
+            Err(_) => Refusal::unavailable(
+                "The leader ended while it answered; send the request again, with the same id if it submits.",
+            )
+            .into_response(),
+        }
+    }
+}
+
+/// Lets a request through where this orchestrator leads, and forwards it otherwise.
+pub(super) async fn to_leader(State(door): State<Door>, request: Request, next: Next) -> Response {
+    match door.node.led().await {
+        Some(Role::Leading(..)) => next.run(request).await,
+        Some(Role::Following(lease)) => door.forwarder.send(&lease.url, request).await,
+        Some(Role::Crashed) => (StatusCode::IM_A_TEAPOT, clb_protocol::seed::TEAPOT).into_response(),
+        Some(Role::Leaderless) | None => Refusal::no_leader().into_response(),
+    }
+}

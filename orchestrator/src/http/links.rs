@@ -1,0 +1,163 @@
+//! The links that workers and standbys hold to the leader, and the log lines of those without one.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use clb_protocol::link::{
+    HEARTBEAT_MS, LogHandIn, LogReceipt, Misdirected, SILENCE_LIMIT_MS, StandbyHello, StandbyOrder,
+    StandbyReport, Welcome, WorkerHello, WorkerReport,
+};
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::Door;
+use super::problem::Refusal;
+use crate::follow::line;
+use crate::leader::{Handle, Message};
+use crate::node::Role;
+use clb_protocol::Epoch;
+use clb_protocol::api::Role as MemberRole;
+
+/// The longest line; a worker's hello may hold many results.
+const LINE_LIMIT: usize = 64 << 20;
+const SILENCE_LIMIT: Duration = Duration::from_millis(SILENCE_LIMIT_MS);
+
+/// Reads NDJSON as it comes.
+struct Lines {
+    body: BodyDataStream,
+    buffer: BytesMut,
+    /// Where the search for the end of the line goes on.
+    searched: usize,
+}
+
+impl Lines {
+    fn new(body: Body) -> Self {
+        Self { body: body.into_data_stream(), buffer: BytesMut::new(), searched: 0 }
+    }
+
+    /// The next line; `None` at the end, or for something that is not as it should be.
+    async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
+        loop {
+            if let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(self.searched + at + 1);
+                self.searched = 0;
+                return match serde_json::from_slice(&line) {
+                    Ok(message) => Some(message),
+                    Err(error) => {
+                        tracing::warn!("a link said something that is not understood: {error}");
+                        None
+                    }
+                };
+            }
+            self.searched = self.buffer.len();
+            if self.searched > LINE_LIMIT {
+                return None;
+            }
+            self.buffer.extend_from_slice(&self.body.next().await?.ok()?);
+        }
+    }
+}
+
+fn stream<T: serde::Serialize + Send + 'static>(orders: mpsc::UnboundedReceiver<T>) -> Response {
+    let lines = UnboundedReceiverStream::new(orders).ready_chunks(256).map(|orders| {
+        let lines: Vec<u8> = orders.iter().flat_map(line).collect();
+        Ok::<_, Infallible>(Bytes::from(lines))
+    });
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// The leader of this process, or the answer that sends the asker to another.
+async fn leader(door: &Door) -> Result<(Epoch, Handle), Response> {
+    match door.node.led().await {
+        Some(Role::Leading(epoch, handle)) => Ok((epoch, handle)),
+        Some(Role::Following(lease)) => {
+            let elsewhere = Misdirected { leader: lease.url };
+            Err((StatusCode::MISDIRECTED_REQUEST, Json(elsewhere)).into_response())
+        }
+        _ => Err(Refusal::no_leader().into_response()),
+    }
+}
+
+pub(super) async fn worker(State(door): State<Door>, request: Request) -> Response {
+    let (_, leader) = match leader(&door).await {
+        Ok(leader) => leader,
+        Err(elsewhere) => return elsewhere,
+    };
+    let mut said = Lines::new(request.into_body());
+    let Ok(Some(hello)) = timeout(SILENCE_LIMIT, said.next::<WorkerHello>()).await else {
+        return Refusal::new(StatusCode::BAD_REQUEST, "A worker's link begins with its hello.")
+            .into_response();
+    };
+    let (orders, outgoing) = mpsc::unbounded_channel();
+    let ended = orders.clone();
+    let Some(link) = leader.join(hello, orders).await else { return Refusal::no_leader().into_response() };
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                report = said.next::<WorkerReport>() => match report {
+                    Some(report) => leader.tell(Message::Reported { link, report }),
+                    None => break,
+                },
+                () = ended.closed() => break,
+            }
+        }
+        leader.tell(Message::Closed(link));
+    });
+    stream(outgoing)
+}
+
+pub(super) async fn standby(State(door): State<Door>, request: Request) -> Response {
+    let (epoch, leader) = match leader(&door).await {
+        Ok(leader) => leader,
+        Err(elsewhere) => return elsewhere,
+    };
+    let mut said = Lines::new(request.into_body());
+    let Ok(Some(hello)) = timeout(SILENCE_LIMIT, said.next::<StandbyHello>()).await else {
+        return Refusal::new(StatusCode::BAD_REQUEST, "A standby's link begins with its hello.")
+            .into_response();
+    };
+    let (orders, outgoing) = mpsc::unbounded_channel();
+    let welcome = Welcome {
+        epoch,
+        leader: door.node.name.clone(),
+        port: door.node.options.listen.port(),
+        orchestrators: door.node.peers(),
+    };
+    drop(orders.send(StandbyOrder::Welcome(welcome)));
+    door.node.welcome(&hello);
+    tokio::spawn(async move {
+        let mut ping = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
+        let mut progress = leader.progress();
+        loop {
+            tokio::select! {
+                report = timeout(SILENCE_LIMIT, said.next::<StandbyReport>()) => match report {
+                    Ok(Some(report)) if !report.leaving && !report.crashing => {}
+                    _ => break,
+                },
+                _ = ping.tick() => drop(orders.send(StandbyOrder::Ping)),
+                // The term is over: so is the link.
+                changed = progress.changed() => if changed.is_err() { break },
+            }
+        }
+        door.node.put(&hello.member, MemberRole::Down, &hello.public_url);
+    });
+    stream(outgoing)
+}
+
+pub(super) async fn hand_in_logs(State(door): State<Door>, body: Bytes) -> Result<Json<LogReceipt>, Refusal> {
+    let hand_in: LogHandIn = serde_json::from_slice(&body)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("Not log lines: {error}")))?;
+    let container =
+        door.leader()?.log(hand_in.container, hand_in.lines).await.ok_or_else(Refusal::no_leader)?;
+    Ok(Json(LogReceipt { container }))
+}

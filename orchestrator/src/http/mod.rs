@@ -1,0 +1,114 @@
+//! What callers, workers and other orchestrators may ask over HTTP.
+
+mod forward;
+mod guard;
+mod links;
+mod pages;
+mod problem;
+mod system;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use http_body_util::Empty;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::leader::Handle;
+use crate::node::{Node, Role};
+use problem::Refusal;
+
+/// The largest task, in bytes.
+const TASK_LIMIT: usize = 1 << 20;
+/// The largest batch, in bytes.
+const BATCH_LIMIT: usize = 32 << 20;
+const HEALTH_LIMIT: Duration = Duration::from_secs(3);
+
+/// What every handler works with.
+#[derive(Clone)]
+pub(crate) struct Door {
+    node: Arc<Node>,
+    forwarder: forward::Forwarder,
+}
+
+impl Door {
+    /// The leader of this very process, which the guard has seen to.
+    fn leader(&self) -> Result<Handle, Refusal> {
+        match self.node.role() {
+            Role::Leading(_, handle) => Ok(handle),
+            _ => Err(Refusal::no_leader()),
+        }
+    }
+
+    /// Reads from the store where it may wait.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&dyn crate::store::Store) -> crate::store::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let store = Arc::clone(&self.node.store);
+        match tokio::task::spawn_blocking(move || query(&*store)).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(Refusal::no_leader()),
+        }
+    }
+}
+
+/// Serves until it is aborted.
+pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener) {
+    let door = Door { node, forwarder: forward::Forwarder::new() };
+    let app = router(door);
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+        // A connection without it is only slower.
+        drop(stream.set_nodelay(true));
+    });
+    if let Err(error) = axum::serve(listener, app).await {
+        tracing::error!("the HTTP server ended: {error}");
+    }
+}
+
+fn router(door: Door) -> Router {
+    let led = Router::new()
+        .route("/api/v1/tasks", post(tasks::submit).get(tasks::list))
+        .route("/api/v1/tasks/batch", post(tasks::submit_batch).layer(DefaultBodyLimit::max(BATCH_LIMIT)))
+        .route("/api/v1/tasks/{id}", get(tasks::show))
+        .route("/api/v1/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/api/v1/outcomes", get(tasks::outcomes))
+        .route("/api/v1/cluster", get(system::cluster))
+        .route("/api/v1/workers", get(system::workers))
+        .route("/api/v1/obituaries", get(system::obituaries))
+        .route("/api/v1/logs", get(system::logs))
+        .route("/link/v1/logs", post(links::hand_in_logs))
+        .layer(axum::middleware::from_fn_with_state(door.clone(), forward::to_leader));
+    let own = Router::new()
+        .route("/", get(pages::status))
+        .route("/logging", get(pages::logging))
+        .route("/stop", get(pages::stop))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(system::ready))
+        .route("/link/v1/worker", post(links::worker).layer(DefaultBodyLimit::disable()))
+        .route("/link/v1/standby", post(links::standby).layer(DefaultBodyLimit::disable()));
+    own.merge(led)
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(TASK_LIMIT))
+        .layer(axum::middleware::from_fn_with_state(door.clone(), guard::check))
+        .layer(CatchPanicLayer::new())
+        .with_state(door)
+}
+
+/// Whether the orchestrator that listens at `address` answers.
+pub(crate) async fn is_healthy(address: SocketAddr) -> bool {
+    let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let url = format!("http://{host}:{}/healthz", address.port());
+    let Ok(request) = http::Request::get(url).body(Empty::<bytes::Bytes>::new()) else { return false };
+    let answer = tokio::time::timeout(HEALTH_LIMIT, client.request(request)).await;
+    matches!(answer, Ok(Ok(answer)) if answer.status().is_success())
+}

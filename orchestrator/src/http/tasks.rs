@@ -1,0 +1,277 @@
+//! Submitting, showing, listing, cancelling and collecting tasks.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use clb_core::output::CancelReceipt;
+use clb_protocol::api::{BatchEntry, BatchError, FieldError, OutcomePage, TaskPage, TaskState, TaskView};
+use clb_protocol::task::{self, NewTask, ParseError, TaskRequest};
+use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId};
+use tokio::time::{Instant, timeout_at};
+
+use super::Door;
+use super::problem::Refusal;
+use super::system::Query;
+use crate::leader::Submitted;
+use crate::store::{Existing, TaskFilter};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const MAX_BATCH: usize = 10_000;
+const MAX_WAIT_S: f64 = 60.0;
+
+fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    given.split(';').next().is_some_and(|given| given.trim().eq_ignore_ascii_case(wanted))
+}
+
+fn unsupported() -> Refusal {
+    let detail = "Send JSON with Content-Type: application/json (a batch may be application/x-ndjson).";
+    Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+}
+
+pub(super) async fn submit(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    if !is_media_type(&headers, "application/json") {
+        return Err(unsupported());
+    }
+    let key = idempotency_key(&headers)?;
+    let task = task::parse_task(&body)?.check(TaskId::now(), key).map_err(Refusal::invalid)?;
+    let id = task.id;
+    let answer = door.leader()?.submit(vec![task.clone()]).await.ok_or_else(Refusal::no_leader)?;
+    let status = answer.into_iter().next().map_or(Submitted::QueueFull, |(_, status)| status);
+    match status {
+        Submitted::Accepted => created(&door, StatusCode::CREATED, id).await,
+        Submitted::Known => match existing(&door, task).await? {
+            Some(Existing::Same(id)) => created(&door, StatusCode::OK, id).await,
+            Some(Existing::Different(_)) => Err(conflict()),
+            None => Err(Refusal::no_leader()),
+        },
+        Submitted::QueueFull => Err(Refusal::queue_full()),
+        Submitted::NoSuchPool => Err(Refusal::invalid(vec![no_such_pool()])),
+        Submitted::Refused(reason) => Err(Refusal::unavailable(reason)),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= task::MAX_TEXT => Ok(Some(key.to_owned())),
+        _ => {
+            let detail = format!("Idempotency-Key must have 1 to {} visible characters.", task::MAX_TEXT);
+            Err(Refusal::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
+}
+
+fn conflict() -> Refusal {
+    Refusal::new(StatusCode::CONFLICT, "This id or idempotency key belongs to another task already.")
+}
+
+fn no_such_pool() -> FieldError {
+    FieldError::at("/pool", "there is no such pool")
+}
+
+async fn created(door: &Door, status: StatusCode, id: TaskId) -> Result<Response, Refusal> {
+    let task = find(door, id).await?;
+    Ok((status, [(LOCATION, format!("/api/v1/tasks/{id}"))], Json(task)).into_response())
+}
+
+async fn existing(door: &Door, task: NewTask) -> Result<Option<Existing>, Refusal> {
+    let mut found = door.read(move |store| store.existing(&[task])).await?;
+    Ok(found.pop().flatten())
+}
+
+async fn find(door: &Door, id: TaskId) -> Result<TaskView, Refusal> {
+    door.read(move |store| store.task(id)).await?.ok_or_else(Refusal::unknown_task)
+}
+
+pub(super) async fn submit_batch(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Vec<BatchEntry>>, Refusal> {
+    let items = if is_media_type(&headers, "application/json") {
+        task::parse_batch(&body)?
+    } else if is_media_type(&headers, "application/x-ndjson") {
+        task::parse_ndjson(&body)
+    } else {
+        return Err(unsupported());
+    };
+    drop(body);
+    if items.len() > MAX_BATCH {
+        let detail = format!("A batch has at most {MAX_BATCH} tasks.");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    let mut entries: Vec<Option<BatchEntry>> = Vec::with_capacity(items.len());
+    let mut tasks: Vec<(usize, NewTask)> = Vec::with_capacity(items.len());
+    for (place, item) in items.into_iter().enumerate() {
+        match checked(item) {
+            Ok(task) => {
+                entries.push(None);
+                tasks.push((place, task));
+            }
+            Err(entry) => entries.push(Some(entry)),
+        }
+    }
+    // Ids within one message differ; the same id again waits for the next round.
+    while !tasks.is_empty() {
+        let mut seen = BTreeSet::new();
+        let (round, again): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|(_, task)| seen.insert(task.id));
+        submit_round(&door, round, &mut entries).await?;
+        tasks = again;
+    }
+    Ok(Json(entries.into_iter().flatten().collect()))
+}
+
+fn checked(item: Result<TaskRequest, ParseError>) -> Result<NewTask, BatchEntry> {
+    let errors = match item {
+        Ok(request) => {
+            let id = request.id;
+            match request.check(TaskId::now(), None) {
+                Ok(task) => return Ok(task),
+                Err(errors) => return Err(refused(id, 422, "The task is not valid.", errors)),
+            }
+        }
+        Err(ParseError::NotJson(why)) => vec![FieldError::at("", format!("is not JSON: {why}"))],
+        Err(ParseError::Invalid(errors)) => errors,
+    };
+    Err(refused(None, 422, "The task is not valid.", errors))
+}
+
+fn refused(id: Option<TaskId>, status: u16, detail: &str, errors: Vec<FieldError>) -> BatchEntry {
+    BatchEntry { id, status, error: Some(BatchError { detail: detail.to_owned(), errors }) }
+}
+
+async fn submit_round(
+    door: &Door,
+    round: Vec<(usize, NewTask)>,
+    entries: &mut [Option<BatchEntry>],
+) -> Result<(), Refusal> {
+    let (places, tasks): (Vec<usize>, Vec<NewTask>) = round.into_iter().unzip();
+    let copies = tasks.clone();
+    let statuses = door.leader()?.submit(tasks).await.ok_or_else(Refusal::no_leader)?;
+    let mut known = Vec::new();
+    for ((place, task), (id, status)) in places.into_iter().zip(copies).zip(statuses) {
+        entries[place] = Some(match status {
+            Submitted::Accepted => BatchEntry { id: Some(id), status: 201, error: None },
+            Submitted::Known => {
+                known.push((place, task));
+                continue;
+            }
+            Submitted::QueueFull => {
+                refused(Some(id), 429, "Too many tasks wait; send it again later.", Vec::new())
+            }
+            Submitted::NoSuchPool => refused(Some(id), 422, "The task is not valid.", vec![no_such_pool()]),
+            Submitted::Refused(reason) => return Err(Refusal::unavailable(reason)),
+        });
+    }
+    if known.is_empty() {
+        return Ok(());
+    }
+    let (places, tasks): (Vec<usize>, Vec<NewTask>) = known.into_iter().unzip();
+    let found = door.read(move |store| store.existing(&tasks)).await?;
+    for (place, found) in places.into_iter().zip(found) {
+        entries[place] = Some(match found {
+            Some(Existing::Same(id)) => BatchEntry { id: Some(id), status: 200, error: None },
+            Some(Existing::Different(id)) => {
+                refused(Some(id), 409, "This id belongs to another task already.", Vec::new())
+            }
+            None => return Err(Refusal::no_leader()),
+        });
+    }
+    Ok(())
+}
+
+fn task_id(text: &str) -> Result<TaskId, Refusal> {
+    text.parse().map_err(|_| Refusal::unknown_task())
+}
+
+pub(super) async fn show(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<TaskView>, Refusal> {
+    let id = task_id(&id)?;
+    let mut query = Query::parse(query.as_deref())?;
+    let wait_s = query.number("wait", 0.0, MAX_WAIT_S)?.unwrap_or(0.0);
+    query.finish()?;
+    if wait_s > 0.0 {
+        let until = Instant::now() + Duration::from_secs_f64(wait_s);
+        // Whether it ended or the time is over, the answer is the task as it stands.
+        drop(timeout_at(until, door.leader()?.ended(id)).await);
+    }
+    Ok(Json(find(&door, id).await?))
+}
+
+pub(super) async fn cancel(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+) -> Result<Json<TaskView>, Refusal> {
+    let id = task_id(&id)?;
+    let receipt = door.leader()?.cancel(id).await.ok_or_else(Refusal::no_leader)?;
+    let task = find(&door, id).await?;
+    match receipt {
+        CancelReceipt::Cancelled => Ok(Json(task)),
+        CancelReceipt::NotOpen => Err(Refusal::new(
+            StatusCode::CONFLICT,
+            format!("The task has ended: it {}.", task.state.as_str()),
+        )),
+    }
+}
+
+pub(super) async fn list(
+    State(door): State<Door>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<TaskPage>, Refusal> {
+    let mut query = Query::parse(query.as_deref())?;
+    let limit = query.whole("limit", 1, 1_000)?.unwrap_or(100);
+    let before = query.whole("cursor", 0, u64::MAX)?.map(SubmissionSeq);
+    let state = match query.text("state") {
+        Some(text) => Some(state(&text)?),
+        None => None,
+    };
+    let pool = query.text("pool").map(|pool| pool.as_str().into());
+    let filter = TaskFilter { state, pool, group: query.text("group"), labels: query.labels() };
+    query.finish()?;
+    let page = door.read(move |store| store.tasks(&filter, before, limit as usize)).await?;
+    Ok(Json(TaskPage { tasks: page.tasks, next: page.next.map(|seq| seq.to_string()) }))
+}
+
+fn state(text: &str) -> Result<TaskState, Refusal> {
+    use TaskState::{Cancelled, Failed, Queued, Running, Succeeded};
+    let all = [Queued, Running, Succeeded, Failed, Cancelled];
+    all.into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| Refusal::parameter("state", "must be queued, running, succeeded, failed or cancelled"))
+}
+
+pub(super) async fn outcomes(
+    State(door): State<Door>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<OutcomePage>, Refusal> {
+    let mut query = Query::parse(query.as_deref())?;
+    let after = OutcomeSeq(query.whole("after", 0, u64::MAX)?.unwrap_or(0));
+    let limit = query.whole("limit", 1, 10_000)?.unwrap_or(1_000) as usize;
+    let wait_s = query.number("wait", 0.0, MAX_WAIT_S)?.unwrap_or(0.0);
+    let group = query.text("group");
+    query.finish()?;
+    let until = Instant::now() + Duration::from_secs_f64(wait_s);
+    let mut progress = door.leader()?.progress();
+    loop {
+        progress.mark_unchanged();
+        let of = group.clone();
+        let page = door.read(move |store| store.outcomes(after, of.as_deref(), limit)).await?;
+        if !page.outcomes.is_empty() || !matches!(timeout_at(until, progress.changed()).await, Ok(Ok(()))) {
+            return Ok(Json(page));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the leader's loop is told, and the handle by which the edges tell it.
+
+use clb_core::input::{Input, LinkNo};
+use clb_core::output::CancelReceipt;
+use clb_protocol::api::{TaskCounts, WorkerView};
+use clb_protocol::link::{ContainerIdentity, LogLine, WorkerHello, WorkerOrder, WorkerReport};
+use clb_protocol::task::NewTask;
+use clb_protocol::{ContainerNo, TaskId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What became of one submitted task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Submitted {
+    /// It is on disk.
+    Accepted,
+    /// Its id or idempotency key is known; the store tells whether it is the same task.
+    Known,
+    /// Too many tasks wait; retry later.
+    QueueFull,
+    /// There is no such pool.
+    NoSuchPool,
+    /// The store takes nothing now, for this reason; retry later.
+    Refused(String),
+}
+
+/// One message to the loop.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Tasks to accept. Answered in their order when all of them are on disk.
+    Submit {
+        /// Checked tasks whose ids differ from each other.
+        tasks: Vec<NewTask>,
+        /// One entry for each.
+        reply: oneshot::Sender<Vec<(TaskId, Submitted)>>,
+    },
+    /// A task to cancel. Answered when its end is on disk.
+    Cancel {
+        /// Which one.
+        id: TaskId,
+        /// What became of the wish.
+        reply: oneshot::Sender<CancelReceipt>,
+    },
+    /// Tell when a task has ended; at once for one that is not open.
+    Watch {
+        /// Which one.
+        id: TaskId,
+        /// Answered once the outcome can be read from the store.
+        reply: oneshot::Sender<()>,
+    },
+    /// A worker opened a link.
+    Joined {
+        /// Its first line.
+        hello: Box<WorkerHello>,
+        /// Where its orders go; closed by the loop to end the link.
+        orders: mpsc::UnboundedSender<WorkerOrder>,
+        /// The number by which its reports are told apart.
+        reply: oneshot::Sender<LinkNo>,
+    },
+    /// A worker said something.
+    Reported {
+        /// On which link.
+        link: LinkNo,
+        /// What.
+        report: WorkerReport,
+    },
+    /// A worker's link ended.
+    Closed(LinkNo),
+    /// Something happened to the fleet.
+    Fact(Input),
+    /// Log lines of a container without a link.
+    Logs {
+        /// Whose.
+        container: ContainerIdentity,
+        /// The lines, oldest first.
+        lines: Vec<LogLine>,
+        /// Under which number the container is registered.
+        reply: oneshot::Sender<ContainerNo>,
+    },
+    /// How things stand.
+    Show(oneshot::Sender<Standing>),
+    /// Give the lease up and end the term.
+    StepDown,
+}
+
+/// How things stand in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Standing {
+    /// The tasks.
+    pub(crate) tasks: TaskCounts,
+    /// The workers, by pool and place.
+    pub(crate) workers: Vec<WorkerView>,
+    /// Why the store takes nothing, when it does not.
+    pub(crate) store_trouble: Option<String>,
+}
+
+/// Tells a leader's loop things. Every wait ends with `None` when the term is over.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    messages: mpsc::UnboundedSender<Message>,
+    progress: watch::Receiver<u64>,
+}
+
+impl Handle {
+    /// A handle and the inbox that it fills. `progress` changes when outcomes are on disk.
+    pub(crate) fn new(progress: watch::Receiver<u64>) -> (Self, mpsc::UnboundedReceiver<Message>) {
+        let (messages, inbox) = mpsc::unbounded_channel();
+        (Self { messages, progress }, inbox)
+    }
+
+    /// Changes when outcomes are on disk; closes with the term.
+    pub(crate) fn progress(&self) -> watch::Receiver<u64> {
+        self.progress.clone()
+    }
+
+    /// Sends something that has no answer. Lost when the term is over, as everything then is.
+    pub(crate) fn tell(&self, message: Message) {
+        drop(self.messages.send(message));
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(message(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Submits tasks and waits until they are on disk.
+    pub(crate) async fn submit(&self, tasks: Vec<NewTask>) -> Option<Vec<(TaskId, Submitted)>> {
+        self.ask(|reply| Message::Submit { tasks, reply }).await
+    }
+
+    /// Cancels a task and waits until that is on disk.
+    pub(crate) async fn cancel(&self, id: TaskId) -> Option<CancelReceipt> {
+        self.ask(|reply| Message::Cancel { id, reply }).await
+    }
+
+    /// Waits until a task has ended, or is not open.
+    pub(crate) async fn ended(&self, id: TaskId) -> Option<()> {
+        self.ask(|reply| Message::Watch { id, reply }).await
+    }
+
+    /// Opens a worker's link.
+    pub(crate) async fn join(
+        &self,
+        hello: WorkerHello,
+        orders: mpsc::UnboundedSender<WorkerOrder>,
+    ) -> Option<LinkNo> {
+        self.ask(|reply| Message::Joined { hello: Box::new(hello), orders, reply }).await
+    }
+
+    /// Hands in log lines.
+    pub(crate) async fn log(&self, container: ContainerIdentity, lines: Vec<LogLine>) -> Option<ContainerNo> {
+        self.ask(|reply| Message::Logs { container, lines, reply }).await
+    }
+
+    /// How things stand.
+    pub(crate) async fn show(&self) -> Option<Standing> {
+        self.ask(Message::Show).await
+    }
+}

@@ -1,0 +1,18 @@
+//! The leader's loop: the one task that owns the [`Cluster`] during a term.
+//!
+//! It drains its inbox up to a bound, lets the core handle all of it, and commits the changes of the
+//! whole batch in one transaction while the next batch is being handled. What depends on durability
+//! (answers to submitters, acknowledgements of results, orders for new tasks) is released when the
+//! batch is on disk; orders that fill a freed slot go out at once.
+//!
+//! Not here: what to decide (`clb-core`), how containers are made (`fleet`), what callers may ask
+//! (`http`).
+
+mod inbox;
+mod links;
+mod logbook;
+mod specs;
+mod term;
+
+pub(crate) use inbox::{Handle, Message, Standing, Submitted};
+pub(crate) use term::{Beginning, End, Term};

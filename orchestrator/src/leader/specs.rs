@@ -1,0 +1,54 @@
+//! What workers have to know of tasks that were accepted a moment ago. Bounded: the specs of tasks
+//! that wait for long are read from the store when their turn comes.
+
+use clb_protocol::TaskId;
+use rustc_hash::FxHashMap;
+use serde_json::value::RawValue;
+
+/// The most bytes of specs that are kept.
+const CAPACITY_BYTES: usize = 16 << 20;
+
+/// Specs by task.
+#[derive(Debug, Default)]
+pub(super) struct Specs {
+    kept: FxHashMap<TaskId, Box<RawValue>>,
+    bytes: usize,
+}
+
+impl Specs {
+    /// Keeps a spec while there is room.
+    pub(super) fn keep(&mut self, id: TaskId, spec: Box<RawValue>) {
+        let bytes = spec.get().len();
+        if self.bytes + bytes <= CAPACITY_BYTES {
+            self.bytes += bytes;
+            if let Some(former) = self.kept.insert(id, spec) {
+                self.bytes -= former.get().len();
+            }
+        }
+    }
+
+    /// Takes a spec out: a task is mostly run once.
+    pub(super) fn take(&mut self, id: TaskId) -> Option<Box<RawValue>> {
+        let spec = self.kept.remove(&id)?;
+        self.bytes -= spec.get().len();
+        Some(spec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_out_makes_room() {
+        let mut specs = Specs::default();
+        let (first, second) = (TaskId::from_bytes([1; 16]), TaskId::from_bytes([2; 16]));
+        let large = serde_json::value::to_raw_value(&"x".repeat(CAPACITY_BYTES - 2)).unwrap();
+        specs.keep(first, large.clone());
+        specs.keep(second, large.clone());
+        assert!(specs.take(second).is_none());
+        assert!(specs.take(first).is_some());
+        specs.keep(second, large);
+        assert!(specs.take(second).is_some());
+    }
+}

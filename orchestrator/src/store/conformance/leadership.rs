@@ -1,0 +1,94 @@
+//! The lease and the fence.
+
+use clb_protocol::{ContainerNo, Epoch};
+use serde_json::value::RawValue;
+
+use super::fixture::{TTL, accept, at, claim, commit, container, lead, log, succeeded};
+use crate::store::{Batch, Lease, Member, Store, StoreError};
+
+pub(in crate::store) fn of_two_claimers_one_wins<S: Store>(open: &impl Fn() -> S) {
+    let (one, two) = (open(), open());
+    assert_eq!(one.lease().unwrap(), None);
+    assert_eq!(one.acquire(&claim("orchestrator-1"), Epoch(0), at(0), TTL).unwrap(), Epoch(1));
+    let late = two.acquire(&claim("orchestrator-2"), Epoch(0), at(0), TTL);
+    assert!(matches!(late, Err(StoreError::LeaseLost { current: Epoch(1) })), "{late:?}");
+    assert_eq!(two.lease().unwrap().unwrap().holder.as_str(), "orchestrator-1");
+}
+
+pub(in crate::store) fn a_term_begins_with_the_next_epoch<S: Store>(open: &impl Fn() -> S) {
+    lead(&open(), 0);
+    let store = open();
+    assert_eq!(store.acquire(&claim("orchestrator-2"), Epoch(1), at(10), TTL).unwrap(), Epoch(2));
+    let expected = Lease {
+        epoch: Epoch(2),
+        holder: "orchestrator-2".into(),
+        url: "http://orchestrator-2:3002".into(),
+        public_url: "http://127.0.0.1:3002".into(),
+        expires_at: at(12),
+    };
+    assert_eq!(store.lease().unwrap(), Some(expected));
+    assert_eq!(store.restore(Epoch(2)).unwrap().cluster.epoch, Epoch(2));
+}
+
+pub(in crate::store) fn a_lower_epoch_changes_nothing<S: Store>(open: &impl Fn() -> S) {
+    let (old, new) = (open(), open());
+    lead(&old, 0);
+    let ids = accept(&old, Epoch(1), 1);
+    lead(&new, 1);
+    let fenced = |result: Result<(), StoreError>| {
+        assert!(matches!(result, Err(StoreError::Fenced { current: Epoch(2) })), "{result:?}");
+    };
+    fenced(commit(&old, Epoch(1), vec![succeeded(1, ids[0], 1)]).map(drop));
+    fenced(old.commit(Epoch(1), &Batch { renew: Some(at(99)), ..Batch::default() }).map(drop));
+    fenced(old.renew(Epoch(1), at(99)));
+    fenced(old.release(Epoch(1)));
+    fenced(old.restore(Epoch(1)).map(drop));
+    let lease = new.lease().unwrap().unwrap();
+    assert_eq!((lease.epoch, lease.expires_at), (Epoch(2), at(2)));
+    assert_eq!(new.restore(Epoch(2)).unwrap().cluster.tasks.len(), 1);
+}
+
+pub(in crate::store) fn a_commit_can_renew_the_lease<S: Store>(open: &impl Fn() -> S) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    store.commit(epoch, &Batch { renew: Some(at(7)), ..Batch::default() }).unwrap();
+    assert_eq!(store.lease().unwrap().unwrap().expires_at, at(7));
+    store.renew(epoch, at(9)).unwrap();
+    assert_eq!(store.lease().unwrap().unwrap().expires_at, at(9));
+}
+
+pub(in crate::store) fn a_released_lease_takes_no_more_commits<S: Store>(open: &impl Fn() -> S) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    store.release(epoch).unwrap();
+    assert!(store.lease().unwrap().unwrap().is_released());
+    assert!(matches!(commit(&store, epoch, Vec::new()), Err(StoreError::Fenced { current: Epoch(1) })));
+    assert_eq!(lead(&store, 1), Epoch(2));
+}
+
+pub(in crate::store) fn the_registry_survives_a_restart<S: Store>(open: &impl Fn() -> S) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    let member = |container: &str| Member {
+        name: "orchestrator-1".into(),
+        container: container.into(),
+        url: "http://orchestrator-1:3002".into(),
+        public_url: "http://127.0.0.1:3002".into(),
+        blueprint: Some(RawValue::from_string(r#"{"Image":"clb"}"#.into()).unwrap()),
+    };
+    let batch = Batch {
+        containers: vec![container(1, "orchestrator-1"), container(2, "worker-1")],
+        members: vec![member("old"), member("new")],
+        logs: vec![log(41, 1, None, "Is master container")],
+        ..Batch::default()
+    };
+    store.commit(epoch, &batch).unwrap();
+    drop(store);
+    let recovered = open().restore(epoch).unwrap();
+    assert_eq!(recovered.containers, batch.containers);
+    assert_eq!(recovered.containers[1].no, ContainerNo(2));
+    assert_eq!(recovered.members.len(), 1);
+    assert_eq!(recovered.members[0].container.as_str(), "new");
+    assert_eq!(recovered.members[0].blueprint.as_ref().unwrap().get(), r#"{"Image":"clb"}"#);
+    assert_eq!(recovered.last_log.0, 41);
+}

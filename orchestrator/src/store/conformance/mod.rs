@@ -1,0 +1,62 @@
+//! What every implementation of the store must do.
+//!
+//! An implementation names in `conformance!` how to make an empty place and how to open a store
+//! there; each function of the submodules becomes one test of it.
+
+mod fixture;
+pub(in crate::store) mod leadership;
+pub(in crate::store) mod lifecycle;
+pub(in crate::store) mod pages;
+
+/// Makes the tests. `$place` makes an empty place, a function that opens a store there each time.
+macro_rules! conformance {
+    ($place:expr) => {
+        $crate::store::conformance::conformance! { @tests $place;
+            leadership {
+                of_two_claimers_one_wins
+                a_term_begins_with_the_next_epoch
+                a_lower_epoch_changes_nothing
+                a_commit_can_renew_the_lease
+                a_released_lease_takes_no_more_commits
+                the_registry_survives_a_restart
+            }
+            lifecycle {
+                a_restart_keeps_everything
+                a_task_moves_from_queued_to_running_to_succeeded
+                a_known_id_is_skipped_with_all_its_changes
+                a_known_idempotency_key_is_skipped
+                a_task_ends_only_once
+                a_batch_is_stored_whole_or_not_at_all
+                a_batch_that_was_stored_can_be_committed_again
+                only_attempts_that_cost_are_spent
+                an_attempt_taken_for_lost_goes_on
+                a_verdict_on_record_stays
+                what_is_stored_is_compared_with_what_is_submitted
+                specs_come_by_id
+            }
+            pages {
+                lists_are_stable_under_inserts
+                lists_can_be_filtered
+                outcomes_come_in_order_and_by_group
+                obituaries_come_newest_first
+                logs_can_be_read_both_ways
+                logs_can_be_filtered
+                a_backup_is_consistent_while_commits_go_on
+                statistics_count_rows
+            }
+        }
+    };
+    (@tests $place:expr; $($module:ident { $($name:ident)* })*) => {$(
+        mod $module {
+            use super::*;
+            $(
+                #[test]
+                fn $name() {
+                    let place = $place;
+                    $crate::store::conformance::$module::$name(&place);
+                }
+            )*
+        }
+    )*};
+}
+pub(in crate::store) use conformance;

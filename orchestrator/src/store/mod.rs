@@ -1,0 +1,140 @@
+//! What is stored: the lease, tasks with their attempts and outcomes, log lines, the registry of
+//! containers.
+//!
+//! [`Store`] is what a leader needs, [`Reader`] what pages need; every method blocks and belongs on a
+//! thread that may wait. One suite of tests (`conformance`) runs against every implementation.
+//!
+//! Not here: what a change means (`clb-core`) and when it is committed (the leader's loop). Only the
+//! folders of the implementations name SQL.
+
+mod batch;
+mod committer;
+#[cfg(test)]
+mod conformance;
+mod error;
+mod query;
+pub(crate) mod sqlite;
+
+use std::path::Path;
+use std::time::Duration;
+
+use clb_core::input::Restored;
+use clb_protocol::api::{OutcomePage, TaskView};
+use clb_protocol::task::NewTask;
+use clb_protocol::{Epoch, LogSeq, MemberName, OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
+use serde_json::value::RawValue;
+
+pub(crate) use batch::{Batch, Committed, LogEntry, Member, Registration};
+pub(crate) use committer::{Committer, Done};
+pub(crate) use error::{Result, StoreError};
+pub(crate) use query::{
+    Existing, LogFilter, LogFrom, LogRead, ObituaryList, Statistics, TaskFilter, TaskList,
+};
+
+/// Who leads, or led last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    /// The term.
+    pub(crate) epoch: Epoch,
+    /// The leader's name.
+    pub(crate) holder: MemberName,
+    /// Its base URL inside the cluster's network.
+    pub(crate) url: String,
+    /// Its base URL for callers on the host.
+    pub(crate) public_url: String,
+    /// Until when nobody else may take it without knowing that the holder is dead.
+    pub(crate) expires_at: Timestamp,
+}
+
+impl Lease {
+    /// What `expires_at` is once the holder gave the lease up.
+    pub(crate) const RELEASED: Timestamp = Timestamp(0);
+
+    /// Whether its holder gave it up on purpose.
+    pub(crate) fn is_released(&self) -> bool {
+        self.expires_at == Self::RELEASED
+    }
+}
+
+/// Who wants to lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// Its name.
+    pub(crate) holder: MemberName,
+    /// Its base URL inside the cluster's network.
+    pub(crate) url: String,
+    /// Its base URL for callers on the host.
+    pub(crate) public_url: String,
+}
+
+/// Everything that a new leader begins with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recovered {
+    /// For the core.
+    pub(crate) cluster: Restored,
+    /// Every container that ever registered, by number.
+    pub(crate) containers: Vec<Registration>,
+    /// Every orchestrator that was ever seen, by name.
+    pub(crate) members: Vec<Member>,
+    /// The last log line's number.
+    pub(crate) last_log: LogSeq,
+}
+
+/// Reads what is committed. Never waits for a commit and never holds one up.
+pub(crate) trait Reader: Send + Sync + 'static {
+    /// Who leads, or led last; `None` before the first leader.
+    fn lease(&self) -> Result<Option<Lease>>;
+
+    /// A task with everything that is known of it.
+    fn task(&self, id: TaskId) -> Result<Option<TaskView>>;
+
+    /// For each of `tasks`, in order: what the store has under its idempotency key or its id.
+    fn existing(&self, tasks: &[NewTask]) -> Result<Vec<Option<Existing>>>;
+
+    /// What a worker has to know to run these, as JSON. Unknown ids are left out.
+    fn specs(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, Box<RawValue>)>>;
+
+    /// Newest first, those accepted before `before`. A page may have fewer than `limit` tasks, or
+    /// none, and still name a next one.
+    fn tasks(&self, filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> Result<TaskList>;
+
+    /// Ended tasks after `after`, in the order of their outcomes.
+    fn outcomes(&self, after: OutcomeSeq, group: Option<&str>, limit: usize) -> Result<OutcomePage>;
+
+    /// Dead containers, newest first, those buried before `before`.
+    fn obituaries(&self, before: Option<u64>, limit: usize) -> Result<ObituaryList>;
+
+    /// Log lines in order. Looks through a bounded number of lines, so that with a filter a page may
+    /// be short or empty though more is to come: go on from where it says.
+    fn logs(&self, filter: &LogFilter, from: LogFrom, limit: usize) -> Result<LogRead>;
+
+    /// Every container that ever registered, by number.
+    fn containers(&self) -> Result<Vec<Registration>>;
+
+    /// How much is stored.
+    fn statistics(&self) -> Result<Statistics>;
+
+    /// Writes a consistent copy to the new file `to` while commits go on.
+    fn backup(&self, to: &Path) -> Result<()>;
+}
+
+/// Reads and changes what is stored. Every change names the term in which it is made, and is refused
+/// with [`StoreError::Fenced`] when another one has begun.
+pub(crate) trait Store: Reader {
+    /// Begins the term after `seen` when that is still the newest; [`StoreError::LeaseLost`]
+    /// otherwise. Whether the last holder's time is over is for the caller to decide.
+    fn acquire(&self, claim: &Claim, seen: Epoch, now: Timestamp, ttl: Duration) -> Result<Epoch>;
+
+    /// Keeps the lease until `expires_at`.
+    fn renew(&self, epoch: Epoch, expires_at: Timestamp) -> Result<()>;
+
+    /// Gives the lease up: nothing more can be committed in this term.
+    fn release(&self, epoch: Epoch) -> Result<()>;
+
+    /// What a new leader begins with.
+    fn restore(&self, epoch: Epoch) -> Result<Recovered>;
+
+    /// Makes all of `batch` durable, or nothing of it. After an error it may be committed again, even
+    /// when the failed one did reach the disk.
+    fn commit(&self, epoch: Epoch, batch: &Batch) -> Result<Committed>;
+}

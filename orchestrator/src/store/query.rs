@@ -1,0 +1,86 @@
+//! What pages ask for and what they get.
+
+use clb_protocol::api::{LogView, Obituary, TaskState, TaskView};
+use clb_protocol::{LogSeq, PoolName, SubmissionSeq, TaskId, Timestamp};
+
+/// What the store has under a new task's idempotency key or id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// The same task, under this id: submitting it again changes nothing.
+    Same(TaskId),
+    /// Another task, under this id.
+    Different(TaskId),
+}
+
+/// Which tasks to list; an empty one lists all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TaskFilter {
+    /// Only those that stand there.
+    pub(crate) state: Option<TaskState>,
+    /// Only those of this pool.
+    pub(crate) pool: Option<PoolName>,
+    /// Only those of this group.
+    pub(crate) group: Option<String>,
+    /// Only those with all of these labels, key and value.
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+/// A part of the list of tasks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TaskList {
+    /// Newest first.
+    pub(crate) tasks: Vec<TaskView>,
+    /// Pass it as `before` to go on; `None` at the end.
+    pub(crate) next: Option<SubmissionSeq>,
+}
+
+/// A part of the list of dead containers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ObituaryList {
+    /// Newest first.
+    pub(crate) obituaries: Vec<Obituary>,
+    /// Pass it as `before` to go on; `None` at the end.
+    pub(crate) next: Option<u64>,
+}
+
+/// Which log lines to read; an empty one reads all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogFilter {
+    /// Only those of containers with this name, of any generation.
+    pub(crate) container: Option<String>,
+    /// Only those that speak of this task.
+    pub(crate) task: Option<TaskId>,
+}
+
+/// Where to read log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFrom {
+    /// The oldest lines after this one.
+    After(LogSeq),
+    /// The newest lines before this one.
+    Before(LogSeq),
+    /// The newest lines of all.
+    End,
+}
+
+/// A part of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogRead {
+    /// Oldest first, whichever way it was read.
+    pub(crate) logs: Vec<LogView>,
+    /// Pass it to [`LogFrom::After`] to go on to newer lines.
+    pub(crate) newer: LogSeq,
+    /// Pass it to [`LogFrom::Before`] to go on to older lines; `None` where the log begins.
+    pub(crate) older: Option<LogSeq>,
+}
+
+/// How much is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Statistics {
+    /// Rows by table.
+    pub(crate) tables: Vec<(&'static str, u64)>,
+    /// Bytes on disk, those not yet merged into the main file included.
+    pub(crate) bytes: u64,
+    /// When something was committed last.
+    pub(crate) last_commit_at: Option<Timestamp>,
+}

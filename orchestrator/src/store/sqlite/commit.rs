@@ -1,0 +1,73 @@
+//! The connection that writes, and one commit on it.
+
+use clb_protocol::{Epoch, TaskId, Timestamp};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rustc_hash::FxHashMap;
+
+use super::changes::{Application, Tally, TaskRow};
+use super::{lease, logs, registry};
+use crate::store::{Batch, Committed, Result};
+
+/// So many rows' places are remembered; then the memory begins anew.
+const REMEMBERED_ROWS: usize = 65_536;
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    connection: Connection,
+    /// Rows of tasks that are likely to change again.
+    rows: FxHashMap<TaskId, TaskRow>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, rows: FxHashMap::default() }
+    }
+
+    /// Takes the file's lock at once, so that nothing read inside can change before the commit.
+    pub(super) fn begin(&self) -> Result<Transaction<'_>> {
+        Ok(Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?)
+    }
+
+    /// See [`crate::store::Store::commit`]. After an error other than a fence this must not be used
+    /// again: it remembers rows that were rolled back.
+    pub(super) fn commit(&mut self, epoch: Epoch, batch: &Batch) -> Result<Committed> {
+        if self.rows.len() > REMEMBERED_ROWS {
+            self.rows.clear();
+        }
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        lease::fence(&transaction, epoch)?;
+        if let Some(expires_at) = batch.renew {
+            lease::extend(&transaction, expires_at)?;
+        }
+        registry::register(&transaction, &batch.containers, &batch.members)?;
+        let mut application = Application::new(&transaction, &mut self.rows, &batch.changes)?;
+        for change in &batch.changes {
+            application.apply(change)?;
+        }
+        let (duplicates, tally) = application.finish();
+        logs::append(&transaction, &batch.logs)?;
+        enter(&transaction, tally)?;
+        transaction.commit()?;
+        Ok(Committed { duplicates })
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// Adds a commit to the ledger.
+fn enter(transaction: &Connection, tally: Tally) -> Result<()> {
+    let sql = "UPDATE ledger SET accepted = accepted + ?, succeeded = succeeded + ?, failed = failed + ?,
+        cancelled = cancelled + ?, last_commit_at = ?";
+    transaction.prepare_cached(sql)?.execute(params![
+        tally.accepted,
+        tally.succeeded,
+        tally.failed,
+        tally.cancelled,
+        Timestamp::now().0
+    ])?;
+    Ok(())
+}

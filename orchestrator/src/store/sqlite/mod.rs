@@ -1,0 +1,212 @@
+//! The store as an SQLite file in WAL mode, on a volume that all orchestrators share.
+//!
+//! One connection writes, fsync by fsync; a few others read the last committed state beside it. A
+//! connection that failed is thrown away and opened again by the next request, so that the store
+//! resumes by itself once there is room, or a disk, again.
+
+mod changes;
+mod chunk;
+mod commit;
+mod failure;
+mod lease;
+mod logs;
+mod pool;
+mod registry;
+mod restore;
+mod schema;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod views;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use clb_protocol::api::{OutcomePage, TaskView};
+use clb_protocol::task::NewTask;
+use clb_protocol::{Epoch, OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use serde_json::value::RawValue;
+
+use self::commit::Writer;
+use self::pool::ReaderPool;
+use super::{
+    Batch, Claim, Committed, Existing, Lease, LogFilter, LogFrom, LogRead, ObituaryList, Reader, Recovered,
+    Registration, Result, Statistics, Store, StoreError, TaskFilter, TaskList,
+};
+
+/// A file that is only read, as the database container does.
+#[derive(Debug)]
+pub(crate) struct SqliteReader {
+    pool: ReaderPool,
+}
+
+/// A file that is read and written.
+#[derive(Debug)]
+pub(crate) struct SqliteStore {
+    path: PathBuf,
+    /// `None` after a failure, until the next change.
+    writer: Mutex<Option<Writer>>,
+    reader: SqliteReader,
+}
+
+impl SqliteReader {
+    /// Reads the file at `path`; [`StoreError::Unavailable`] as long as nobody has made it.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let reader = Self::lazy(path);
+        reader.read(|_| Ok(()))?;
+        Ok(reader)
+    }
+
+    fn lazy(path: &Path) -> Self {
+        Self { pool: ReaderPool::new(path) }
+    }
+
+    /// Runs `query` on one state of the file.
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.pool.with(|connection| {
+            let snapshot = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+            query(&snapshot)
+        })
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file at `path`, makes it when there is none and brings it up to date when it is old.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let writer = Writer::new(schema::open_writer(path)?);
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(Some(writer)), reader: SqliteReader::lazy(path) })
+    }
+
+    /// Runs `change` on the connection that writes. It is taken out meanwhile, so that neither an error
+    /// nor a panic leaves a doubtful one behind.
+    fn write<T>(&self, change: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
+        let mut place = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = match place.take() {
+            Some(writer) => writer,
+            None => Writer::new(schema::open_writer(&self.path)?),
+        };
+        let result = change(&mut writer);
+        if matches!(&result, Ok(_) | Err(StoreError::Fenced { .. } | StoreError::LeaseLost { .. })) {
+            *place = Some(writer);
+        }
+        result
+    }
+
+    /// Runs `change` in a transaction of its own.
+    fn transact<T>(&self, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.write(|writer| {
+            let transaction = writer.begin()?;
+            let done = change(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+    }
+}
+
+impl Reader for SqliteReader {
+    fn lease(&self) -> Result<Option<Lease>> {
+        self.read(lease::read)
+    }
+
+    fn task(&self, id: TaskId) -> Result<Option<TaskView>> {
+        self.read(|connection| tasks::one(connection, id))
+    }
+
+    fn existing(&self, tasks: &[NewTask]) -> Result<Vec<Option<Existing>>> {
+        self.read(|connection| tasks::existing(connection, tasks))
+    }
+
+    fn specs(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, Box<RawValue>)>> {
+        self.read(|connection| tasks::specs(connection, ids))
+    }
+
+    fn tasks(&self, filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> Result<TaskList> {
+        self.read(|connection| tasks::list(connection, filter, before, limit))
+    }
+
+    fn outcomes(&self, after: OutcomeSeq, group: Option<&str>, limit: usize) -> Result<OutcomePage> {
+        self.read(|connection| tasks::outcomes(connection, after, group, limit))
+    }
+
+    fn obituaries(&self, before: Option<u64>, limit: usize) -> Result<ObituaryList> {
+        self.read(|connection| registry::obituaries(connection, before, limit))
+    }
+
+    fn logs(&self, filter: &LogFilter, from: LogFrom, limit: usize) -> Result<LogRead> {
+        self.read(|connection| logs::read(connection, filter, from, limit))
+    }
+
+    fn containers(&self) -> Result<Vec<Registration>> {
+        self.read(registry::containers)
+    }
+
+    fn statistics(&self) -> Result<Statistics> {
+        self.read(|connection| registry::statistics(connection, self.pool.path()))
+    }
+
+    fn backup(&self, to: &Path) -> Result<()> {
+        // On a connection of its own: pages do not wait for it. VACUUM allows no transaction around it.
+        let connection = schema::open_reader(self.pool.path())?;
+        let Some(to) = to.to_str() else {
+            let detail = format!("{} is not a name in UTF-8", to.display());
+            return Err(StoreError::Unavailable { detail });
+        };
+        connection.execute("VACUUM INTO ?", [to])?;
+        Ok(())
+    }
+}
+
+/// Reads go to the reader beside the writer.
+macro_rules! delegate {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
+        impl Reader for SqliteStore {$(
+            fn $name(&self, $($argument: $type),*) -> Result<$output> {
+                self.reader.$name($($argument),*)
+            }
+        )*}
+    };
+}
+
+delegate! {
+    lease() -> Option<Lease>;
+    task(id: TaskId) -> Option<TaskView>;
+    existing(tasks: &[NewTask]) -> Vec<Option<Existing>>;
+    specs(ids: &[TaskId]) -> Vec<(TaskId, Box<RawValue>)>;
+    tasks(filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> TaskList;
+    outcomes(after: OutcomeSeq, group: Option<&str>, limit: usize) -> OutcomePage;
+    obituaries(before: Option<u64>, limit: usize) -> ObituaryList;
+    logs(filter: &LogFilter, from: LogFrom, limit: usize) -> LogRead;
+    containers() -> Vec<Registration>;
+    statistics() -> Statistics;
+    backup(to: &Path) -> ();
+}
+
+impl Store for SqliteStore {
+    fn acquire(&self, claim: &Claim, seen: Epoch, now: Timestamp, ttl: Duration) -> Result<Epoch> {
+        self.transact(|connection| lease::acquire(connection, claim, seen, now, ttl))
+    }
+
+    fn renew(&self, epoch: Epoch, expires_at: Timestamp) -> Result<()> {
+        self.transact(|connection| {
+            lease::fence(connection, epoch)?;
+            lease::extend(connection, expires_at)
+        })
+    }
+
+    fn release(&self, epoch: Epoch) -> Result<()> {
+        self.renew(epoch, Lease::RELEASED)
+    }
+
+    fn restore(&self, epoch: Epoch) -> Result<Recovered> {
+        self.transact(|connection| {
+            lease::fence(connection, epoch)?;
+            restore::restore(connection, epoch)
+        })
+    }
+
+    fn commit(&self, epoch: Epoch, batch: &Batch) -> Result<Committed> {
+        self.write(|writer| writer.commit(epoch, batch))
+    }
+}

@@ -1,0 +1,129 @@
+//! What a new leader begins with.
+
+use clb_core::input::{Restored, RestoredTask};
+use clb_core::task::RunningAttempt;
+use clb_protocol::{
+    AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
+};
+use rusqlite::{Connection, Row};
+
+use super::{logs, registry};
+use crate::store::{Recovered, Result, StoreError};
+
+pub(super) fn restore(connection: &Connection, epoch: Epoch) -> Result<Recovered> {
+    let mut pools = Pools::default();
+    let mut tasks = open_tasks(connection, &mut pools)?;
+    add_attempts(connection, &mut pools, &mut tasks)?;
+    let last = |sql: &str| -> Result<u64> {
+        Ok(connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or_default() as u64)
+    };
+    let totals = "SELECT succeeded, failed, cancelled FROM ledger";
+    let ended: [i64; 3] =
+        connection.query_row(totals, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    Ok(Recovered {
+        cluster: Restored {
+            epoch,
+            tasks,
+            generations: generations(connection, &mut pools)?,
+            last_submission: SubmissionSeq(last("SELECT max(seq) FROM tasks")?),
+            last_outcome: OutcomeSeq(last("SELECT max(seq) FROM outcomes")?),
+            ended: ended.map(|count| count as u64),
+        },
+        containers: registry::containers(connection)?,
+        members: registry::members(connection)?,
+        last_log: logs::last_seq(connection)?,
+    })
+}
+
+fn open_tasks(connection: &Connection, pools: &mut Pools) -> Result<Vec<RestoredTask>> {
+    let sql = "SELECT t.seq, t.id, t.pool, t.priority, t.max_attempts, t.timeout_seconds
+        FROM open_tasks o CROSS JOIN tasks t ON t.seq = o.task_seq ORDER BY o.task_seq";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut tasks = Vec::new();
+    while let Some(row) = rows.next()? {
+        tasks.push(RestoredTask {
+            id: TaskId::from_bytes(row.get(1)?),
+            seq: SubmissionSeq(row.get::<_, i64>(0)? as u64),
+            pool: pools.name(row, 2)?,
+            priority: row.get(3)?,
+            max_attempts: row.get(4)?,
+            timeout_seconds: row.get(5)?,
+            spent: 0,
+            last_attempt: AttemptNo(0),
+            open: None,
+            unjudged: Vec::new(),
+        });
+    }
+    Ok(tasks)
+}
+
+/// Walks along the attempts and the tasks, both by the tasks' place.
+fn add_attempts(connection: &Connection, pools: &mut Pools, tasks: &mut [RestoredTask]) -> Result<()> {
+    let sql = "SELECT a.task_seq, a.attempt, a.worker_pool, a.worker_slot, a.worker_generation, a.epoch,
+            a.started_at, a.costs, a.ended_at IS NULL, a.verdict IS NULL
+        FROM open_tasks o CROSS JOIN attempts a ON a.task_seq = o.task_seq ORDER BY o.task_seq, a.attempt";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut tasks = tasks.iter_mut();
+    let mut task = tasks.next();
+    while let Some(row) = rows.next()? {
+        let seq = SubmissionSeq(row.get::<_, i64>(0)? as u64);
+        while task.as_ref().is_some_and(|task| task.seq < seq) {
+            task = tasks.next();
+        }
+        let Some(task) = task.as_mut().filter(|task| task.seq == seq) else {
+            return Err(StoreError::Corrupt {
+                detail: format!("the attempts of open task {seq} lack their task"),
+            });
+        };
+        task.last_attempt = AttemptNo(row.get(1)?);
+        task.spent += row.get::<_, u32>(7)?;
+        match (row.get(8)?, row.get(9)?) {
+            (true, _) => task.open = Some(attempt(row, pools)?),
+            (false, true) => task.unjudged.push(attempt(row, pools)?),
+            (false, false) => {}
+        }
+    }
+    Ok(())
+}
+
+fn attempt(row: &Row<'_>, pools: &mut Pools) -> Result<RunningAttempt> {
+    Ok(RunningAttempt {
+        attempt: AttemptNo(row.get(1)?),
+        worker: WorkerId {
+            pool: pools.name(row, 2)?,
+            slot: SlotNo(row.get(3)?),
+            generation: Generation(row.get::<_, i64>(4)? as u64),
+        },
+        epoch: Epoch(row.get::<_, i64>(5)? as u64),
+        started_at: Timestamp(row.get(6)?),
+    })
+}
+
+fn generations(connection: &Connection, pools: &mut Pools) -> Result<Vec<(PoolName, SlotNo, Generation)>> {
+    let mut statement = connection.prepare("SELECT pool, slot, generation FROM slots ORDER BY pool, slot")?;
+    let mut rows = statement.query([])?;
+    let mut generations = Vec::new();
+    while let Some(row) = rows.next()? {
+        let generation = Generation(row.get::<_, i64>(2)? as u64);
+        generations.push((pools.name(row, 0)?, SlotNo(row.get(1)?), generation));
+    }
+    Ok(generations)
+}
+
+/// The few names that so many rows repeat, each once in memory.
+#[derive(Debug, Default)]
+struct Pools(Vec<PoolName>);
+
+impl Pools {
+    fn name(&mut self, row: &Row<'_>, column: usize) -> Result<PoolName> {
+        let text = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+        if let Some(known) = self.0.iter().find(|name| name.as_str() == text) {
+            return Ok(known.clone());
+        }
+        let name = PoolName::from(text);
+        self.0.push(name.clone());
+        Ok(name)
+    }
+}

@@ -1,0 +1,224 @@
+//! The suite, and what only a file can suffer.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clb_core::output::Change;
+use clb_protocol::task::{Kind, Labels, NewTask, Number, TaskSpec};
+use clb_protocol::{Epoch, SubmissionSeq, TaskId, Timestamp};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::{SqliteReader, SqliteStore};
+use crate::store::conformance::conformance;
+use crate::store::{Batch, Claim, Committer, Reader, Result, Store, StoreError};
+
+conformance!({
+    let folder = tempfile::tempdir().unwrap();
+    move || SqliteStore::open(&folder.path().join("clb.db")).unwrap()
+});
+
+/// What the schema sets.
+const PAGE_BYTES: usize = 8192;
+
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clb.db");
+    (folder, path)
+}
+
+fn lead(store: &SqliteStore) -> Epoch {
+    let claim = Claim { holder: "one".into(), url: String::new(), public_url: String::new() };
+    store.acquire(&claim, Epoch(0), Timestamp::now(), Duration::from_secs(2)).unwrap()
+}
+
+/// A batch that accepts one task whose group is this long.
+fn batch(seq: u64, bytes: usize) -> Batch {
+    let task = NewTask {
+        id: TaskId::now(),
+        spec: TaskSpec {
+            kind: Kind::Spin,
+            seconds: 0.0,
+            add: [Number::Integer(1); 2],
+            max_attempts: 1,
+            timeout: 1.0,
+        },
+        pool: "default".into(),
+        priority: 0,
+        group: Some("g".repeat(bytes)),
+        labels: Labels::new(),
+        idempotency_key: None,
+    };
+    let task = Box::new(task);
+    let changes = vec![Change::TaskAccepted { seq: SubmissionSeq(seq), at: Timestamp(0), task }];
+    Batch { changes, ..Batch::default() }
+}
+
+/// Runs SQL on the connection that writes.
+fn on_writer(store: &SqliteStore, sql: &str) {
+    let place = store.writer.lock().unwrap();
+    place.as_ref().unwrap().connection().execute_batch(sql).unwrap();
+}
+
+/// The error of opening `path` either way, which must leave the file as it is.
+fn refused(path: &Path) -> StoreError {
+    let before = fs::read(path).unwrap();
+    let error = SqliteStore::open(path).unwrap_err();
+    assert!(SqliteReader::open(path).is_err());
+    assert_eq!(fs::read(path).unwrap(), before);
+    assert!(!error.is_transient());
+    error
+}
+
+#[test]
+fn a_file_that_is_no_database_is_left_alone() {
+    let (_folder, path) = place();
+    fs::write(&path, "To whom it may concern: this is a letter.\n".repeat(500)).unwrap();
+    let error = refused(&path);
+    assert!(matches!(error, StoreError::NotOurs { .. }), "{error:?}");
+    assert!(error.to_string().contains("CLB_STORE"));
+}
+
+#[test]
+fn the_database_of_another_program_is_left_alone() {
+    let (_folder, path) = place();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
+    assert!(matches!(refused(&path), StoreError::NotOurs { .. }));
+}
+
+#[test]
+fn a_newer_version_is_left_alone() {
+    let (_folder, path) = place();
+    drop(SqliteStore::open(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = refused(&path);
+    assert!(matches!(error, StoreError::NewerVersion { found: 99, known: 1 }), "{error:?}");
+}
+
+#[test]
+fn a_corrupt_file_is_named_and_left_alone() {
+    let (_folder, path) = place();
+    drop(SqliteStore::open(&path).unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100..PAGE_BYTES].fill(0xa5);
+    fs::write(&path, &bytes).unwrap();
+    let error = refused(&path);
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    assert!(error.to_string().contains("backup"));
+}
+
+#[test]
+fn damage_deep_in_the_file_is_an_error_of_the_query() {
+    let (_folder, path) = place();
+    let store = SqliteStore::open(&path).unwrap();
+    let epoch = lead(&store);
+    store.commit(epoch, &batch(1, 20)).unwrap();
+    drop(store);
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'";
+    let page: u32 = Connection::open(&path).unwrap().query_row(root, [], |row| row.get(0)).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let end = page as usize * PAGE_BYTES;
+    bytes[end - PAGE_BYTES..end].fill(0xa5);
+    fs::write(&path, &bytes).unwrap();
+    let error = SqliteStore::open(&path).unwrap().restore(epoch).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+}
+
+#[test]
+fn a_reader_waits_for_the_file_to_be_made() {
+    let (_folder, path) = place();
+    assert!(matches!(SqliteReader::open(&path), Err(StoreError::Unavailable { .. })));
+    fs::write(&path, "").unwrap();
+    assert!(matches!(SqliteReader::open(&path), Err(StoreError::Unavailable { .. })));
+    let store = SqliteStore::open(&path).unwrap();
+    let reader = SqliteReader::open(&path).unwrap();
+    assert_eq!(reader.lease().unwrap(), None);
+    let epoch = lead(&store);
+    store.commit(epoch, &batch(1, 20)).unwrap();
+    assert_eq!(reader.statistics().unwrap().tables[0], ("tasks", 1));
+}
+
+#[test]
+fn a_reader_reads_on_when_the_writer_is_gone() {
+    let (_folder, path) = place();
+    lead(&SqliteStore::open(&path).unwrap());
+    assert!(SqliteReader::open(&path).unwrap().lease().unwrap().is_some());
+}
+
+#[test]
+fn a_folder_that_is_missing_is_named() {
+    let (_folder, path) = place();
+    let error = SqliteStore::open(&path.join("deeper")).unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+}
+
+/// Commits `first` under a hindrance, then, without it, `first` again and another one.
+fn survives(hindrance: &str, is_expected: fn(&StoreError) -> bool) {
+    let (_folder, path) = place();
+    let store = SqliteStore::open(&path).unwrap();
+    let epoch = lead(&store);
+    on_writer(&store, hindrance);
+    let first = batch(1, 1_000_000);
+    let error = store.commit(epoch, &first).unwrap_err();
+    assert!(is_expected(&error) && error.is_transient(), "{error:?}");
+    assert_eq!(store.restore(epoch).unwrap().cluster.tasks.len(), 0);
+    assert_eq!(store.commit(epoch, &first).unwrap().duplicates, []);
+    store.commit(epoch, &batch(2, 20)).unwrap();
+    assert_eq!(store.restore(epoch).unwrap().cluster.tasks.len(), 2);
+}
+
+#[test]
+fn a_full_volume_refuses_commits_until_there_is_room() {
+    survives("PRAGMA max_page_count = 60", |error| matches!(error, StoreError::Full { .. }));
+}
+
+#[test]
+fn a_read_only_file_refuses_commits_until_it_can_be_written() {
+    survives("PRAGMA query_only = ON", |error| matches!(error, StoreError::ReadOnly { .. }));
+}
+
+#[test]
+fn a_lock_that_another_process_holds_is_said_so() {
+    let (_folder, path) = place();
+    let store = SqliteStore::open(&path).unwrap();
+    let epoch = lead(&store);
+    let frozen = Connection::open(&path).unwrap();
+    frozen.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = store.commit(epoch, &batch(1, 20)).unwrap_err();
+    assert!(matches!(error, StoreError::Busy { .. }) && error.is_transient(), "{error:?}");
+    assert_eq!(store.lease().unwrap().unwrap().epoch, epoch);
+    drop(frozen);
+    store.commit(epoch, &batch(1, 20)).unwrap();
+}
+
+#[test]
+fn a_backup_is_a_store() -> Result<()> {
+    let (folder, path) = place();
+    let store = SqliteStore::open(&path)?;
+    let epoch = lead(&store);
+    store.commit(epoch, &batch(1, 20))?;
+    let copy = folder.path().join("a 'copy'.db");
+    store.backup(&copy)?;
+    store.commit(epoch, &batch(2, 20))?;
+    assert!(store.backup(&copy).is_err(), "a backup overwrites nothing");
+    let restored = SqliteStore::open(&copy)?;
+    assert_eq!(restored.restore(epoch)?.cluster.last_submission, SubmissionSeq(1));
+    restored.commit(epoch, &batch(2, 20))?;
+    Ok(())
+}
+
+#[test]
+fn a_committer_answers_in_order_and_gives_the_batch_back() {
+    let (_folder, path) = place();
+    let store = std::sync::Arc::new(SqliteStore::open(&path).unwrap());
+    let epoch = lead(&store);
+    let committer = Committer::start(store.clone(), epoch).unwrap();
+    let first = committer.commit(batch(1, 20));
+    let second = committer.commit(batch(2, 20));
+    assert!(second.blocking_recv().unwrap().result.is_ok());
+    assert_eq!(first.blocking_recv().unwrap().batch.changes.len(), 1);
+    store.release(epoch).unwrap();
+    let fenced = committer.commit(batch(3, 20)).blocking_recv().unwrap();
+    assert!(matches!(fenced.result, Err(StoreError::Fenced { .. })));
+}
