@@ -123,7 +123,7 @@ async fn is_gone(client: &Client<HttpConnector, Body>, lease: &Lease) -> LeaderS
     };
     match timeout(ANSWER_LIMIT, client.request(request)).await {
         Ok(Ok(answer)) if answer.status() != http::StatusCode::IM_A_TEAPOT => LeaderSign::None,
-        Ok(Ok(_)) | Ok(Err(_)) => LeaderSign::Gone,
+        Ok(_) => LeaderSign::Gone,
         Err(_) => LeaderSign::None,
     }
 }

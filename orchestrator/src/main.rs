@@ -30,9 +30,7 @@ async fn main() -> ExitCode {
                 }
             }
         }
-        Command::Healthcheck { listen } => match http::is_healthy(listen).await {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        },
+        Command::Healthcheck { listen } if http::is_healthy(listen).await => ExitCode::SUCCESS,
+        Command::Healthcheck { .. } => ExitCode::FAILURE,
     }
 }

@@ -19,11 +19,10 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-pub(crate) use container::Inspection;
 pub(crate) use error::EngineError;
-pub(crate) use events::{ContainerEvent, Event, What};
+pub(crate) use events::{Event, What};
 pub(crate) use list::{Role, Seen, State};
-pub(crate) use myself::{Blueprint, Myself, Published};
+pub(crate) use myself::Myself;
 pub(crate) use worker::WorkerPlan;
 
 /// The longest that a call may take which only reads.

@@ -3,7 +3,7 @@
 use bollard::models::{ContainerCpuStats, ContainerMemoryStats, ContainerStatsResponse};
 use bollard::query_parameters::StatsOptionsBuilder;
 use clb_protocol::api::Usage;
-use clb_protocol::{ContainerId, Timestamp};
+use clb_protocol::ContainerId;
 use futures::{Stream, StreamExt, stream};
 
 use super::{Docker, names};

@@ -32,22 +32,22 @@ impl Query {
     fn value<T: FromStr + PartialOrd + std::fmt::Display>(
         &mut self,
         name: &str,
-        least: T,
-        most: T,
+        least: &T,
+        most: &T,
     ) -> Result<Option<T>, Refusal> {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.parse::<T>() {
-            Ok(value) if value >= least && value <= most => Ok(Some(value)),
+            Ok(value) if value >= *least && value <= *most => Ok(Some(value)),
             _ => Err(Refusal::parameter(name, &format!("must be a number from {least} to {most}"))),
         }
     }
 
     pub(super) fn number(&mut self, name: &str, least: f64, most: f64) -> Result<Option<f64>, Refusal> {
-        self.value(name, least, most)
+        self.value(name, &least, &most)
     }
 
     pub(super) fn whole(&mut self, name: &str, least: u64, most: u64) -> Result<Option<u64>, Refusal> {
-        self.value(name, least, most)
+        self.value(name, &least, &most)
     }
 
     /// All `label.KEY=VALUE`.
@@ -139,6 +139,6 @@ pub(super) async fn ready(State(door): State<Door>) -> Result<&'static str, Refu
         Role::Leading(..) | Role::Following(_) => {}
         Role::Leaderless | Role::Crashed => return Err(Refusal::no_leader()),
     }
-    door.read(|store| store.lease()).await?;
+    door.read(crate::store::Reader::lease).await?;
     Ok("ready\n")
 }

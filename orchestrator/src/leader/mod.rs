@@ -14,5 +14,5 @@ mod logbook;
 mod specs;
 mod term;
 
-pub(crate) use inbox::{Handle, Message, Standing, Submitted};
+pub(crate) use inbox::{Handle, Message, Submitted};
 pub(crate) use term::{Beginning, End, Term};

@@ -278,7 +278,7 @@ impl Term {
                 Release::Ended(id) => {
                     self.ending.remove(&id);
                     for watcher in self.watchers.remove(&id).unwrap_or_default() {
-                        drop(watcher.send(()));
+                        let _ = watcher.send(());
                     }
                 }
             }
@@ -300,7 +300,7 @@ impl Term {
                 if self.cluster.is_open(id) || self.ending.contains(&id) {
                     self.watchers.entry(id).or_default().push(reply);
                 } else {
-                    drop(reply.send(()));
+                    let _ = reply.send(());
                 }
             }
             Message::Joined { hello, orders, reply } => self.join(*hello, orders, reply, now),
@@ -312,7 +312,7 @@ impl Term {
             }
             Message::Fact(input) => drop(self.handle(input, now)),
             Message::Logs { container, lines, reply } => {
-                drop(reply.send(self.logbook.take_in(&container, lines, now)));
+                let _ = reply.send(self.logbook.take_in(&container, lines, now));
             }
             Message::Show(reply) => {
                 let standing = Standing {
@@ -362,7 +362,7 @@ impl Term {
         self.logbook.number(&identity, now);
         let link = self.links.open(orders, identity);
         self.links.send(link, WorkerOrder::Welcome(self.welcome.clone()));
-        drop(reply.send(link));
+        let _ = reply.send(link);
         let join = Join {
             link,
             worker: hello.worker,

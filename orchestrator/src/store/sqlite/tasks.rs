@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::failure::{from_json, raw_json};
 use super::views::{COLUMNS, select};
-use crate::store::{Existing, Result, StoreError, TaskFilter, TaskList};
+use crate::store::{Existing, Result, TaskFilter, TaskList};
 
 /// A list that must look at every task looks at so many and then says where to go on.
 const SCANNED_TASKS: i64 = 200_000;
