@@ -34,9 +34,9 @@ pub enum Error {
     /// No orchestrator served the request in time. The cluster's fault, or the network's; retry with
     /// the same ids, nothing is done twice.
     #[error(
-        "no orchestrator at {} served the request within {} s: {last}; start one, or try again later",
+        "no orchestrator at {} served the request within {:.1} s: {last}; start one, or try again later",
         addresses(tried),
-        waited.as_secs()
+        waited.as_secs_f64()
     )]
     Unavailable {
         /// Who was asked.
@@ -105,7 +105,7 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Setback {
     /// Nothing listens there, the name is unknown, or the connection broke.
-    #[error("{url} cannot be reached ({})", innermost(source))]
+    #[error("{} cannot be reached ({})", address(url), innermost(source))]
     Unreachable {
         /// Who was asked.
         url: Url,
@@ -113,8 +113,14 @@ pub enum Setback {
         #[source]
         source: reqwest::Error,
     },
+    /// It ended a stream that has no end: it stops, or no longer leads.
+    #[error("{} ended the connection", address(url))]
+    Ended {
+        /// Who was asked.
+        url: Url,
+    },
     /// The connection stands but no answer came.
-    #[error("{url} did not answer within {:.1} s", waited.as_secs_f64())]
+    #[error("{} did not answer within {:.1} s", address(url), waited.as_secs_f64())]
     Silent {
         /// Who was asked.
         url: Url,
@@ -122,7 +128,7 @@ pub enum Setback {
         waited: Duration,
     },
     /// It answered that it cannot serve now: no leader, a simulated crash, no room on its disk.
-    #[error("{url} answered {status}: {detail}")]
+    #[error("{} answered {status}: {detail}", address(url))]
     NotServing {
         /// Who was asked.
         url: Url,
@@ -134,8 +140,12 @@ pub enum Setback {
 }
 
 fn addresses(tried: &[Url]) -> String {
-    let all: Vec<&str> = tried.iter().map(|url| url.as_str().trim_end_matches('/')).collect();
+    let all: Vec<&str> = tried.iter().map(address).collect();
     all.join(", ")
+}
+
+fn address(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
 }
 
 fn sentence(problem: &Problem) -> String {

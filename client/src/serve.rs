@@ -17,6 +17,7 @@ mod routes;
 mod row;
 mod status;
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +98,8 @@ pub(crate) struct App {
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn run(options: ServeOptions) -> Result<(), ServeError> {
     let filter = EnvFilter::try_new(&options.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).init();
+    let is_terminal = std::io::stdout().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(is_terminal).init();
     let client = options.connection.client()?;
     let listen = options.listen;
     let refused = |source| ServeError::Listen { listen, source };

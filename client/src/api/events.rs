@@ -135,10 +135,7 @@ impl Subscription {
             Ok(Some(Err(source))) => {
                 self.interrupt(&Setback::Unreachable { url, source: source.without_url() });
             }
-            Ok(None) => {
-                let detail = "the event stream ended".to_owned();
-                self.interrupt(&Setback::NotServing { url, status: 200, detail });
-            }
+            Ok(None) => self.interrupt(&Setback::Ended { url }),
             Err(_) => self.interrupt(&Setback::Silent { url, waited: SILENCE_LIMIT }),
         }
     }

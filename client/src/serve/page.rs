@@ -12,6 +12,7 @@ use clb_client::protocol::api::TaskState;
 use serde::Deserialize;
 
 use super::App;
+use super::board::Reach;
 use super::listing::View;
 use super::payload::{LONGEST_SECONDS, MOST_AT_ONCE, Payload, SHORTEST_SECONDS};
 use super::row::{Rows, duration_words};
@@ -176,7 +177,10 @@ pub(crate) async fn render(app: &App, content: Content) -> Response {
             if !error.is_retryable() {
                 status = status_for(&error);
             }
-            notice.get_or_insert_with(|| Notice::bad(format!("The payloads cannot be listed: {error}")));
+            // The head of the page tells of an outage itself, once it is known.
+            if matches!(app.board.picture().reach, Reach::Reached) {
+                notice.get_or_insert_with(|| Notice::bad(format!("The payloads cannot be listed: {error}.")));
+            }
             let known = app.listings.last_known().filter(|_| view == View::default());
             let age = known.as_ref().map(|listing| {
                 let seconds = clb_client::protocol::Timestamp::now().since(listing.at).as_secs_f64();
