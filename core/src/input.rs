@@ -1,11 +1,10 @@
 //! The facts that the reducer is told.
 
 use clb_protocol::api::Usage;
-use clb_protocol::link::{AttemptResult, Running};
+use clb_protocol::link::{AttemptResult, WorkerHello};
 use clb_protocol::task::NewTask;
 use clb_protocol::{
-    AttemptNo, ContainerId, Epoch, Generation, Incarnation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq,
-    TaskId, WorkerId,
+    AttemptNo, ContainerId, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, WorkerId,
 };
 
 use crate::fleet::Remains;
@@ -30,7 +29,12 @@ pub enum Input {
     StoreAvailable(bool),
 
     /// A worker opened a link.
-    WorkerJoined(Join),
+    WorkerJoined {
+        /// The new link.
+        link: LinkNo,
+        /// What it said first.
+        hello: WorkerHello,
+    },
     /// A worker said something; an empty report is its heartbeat.
     WorkerReported {
         /// On which link.
@@ -91,27 +95,6 @@ pub enum Input {
     },
     /// Nothing else happened, but a deadline came.
     TimePassed,
-}
-
-/// A worker as it joins.
-#[derive(Clone, Debug)]
-pub struct Join {
-    /// Its new link.
-    pub link: LinkNo,
-    /// Which container.
-    pub worker: WorkerId,
-    /// Which process in it.
-    pub incarnation: Incarnation,
-    /// Docker's id of the container.
-    pub container: ContainerId,
-    /// The port of its own pages.
-    pub port: u16,
-    /// How many tasks it runs at once.
-    pub slots: u16,
-    /// What it runs.
-    pub running: Vec<Running>,
-    /// What it finished without being acknowledged.
-    pub finished: Vec<AttemptResult>,
 }
 
 /// What a worker without a link answers.

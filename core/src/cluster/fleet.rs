@@ -93,7 +93,7 @@ impl Cluster {
         if let Some(reason) = &reason {
             out.notes.push(Note::Fleet(format!("{id} is given up: {reason}")));
         }
-        slot.enter(Stage::Burying { worker, cause, since: now }, reason, now);
+        slot.enter(Stage::Burying { worker, cause }, reason, now);
         out.fleet.push(FleetAction::Bury { worker: id, container });
     }
 
@@ -106,19 +106,13 @@ impl Cluster {
     ) {
         let key = (worker_id.pool.clone(), worker_id.slot);
         let Some(slot) = self.slot_of(worker_id) else { return };
-        if !matches!(slot.stage, Stage::Burying { .. }) {
-            return;
-        }
-        let Stage::Burying { worker, cause, since } =
-            std::mem::replace(&mut slot.stage, Stage::Vacant { not_before: now })
-        else {
-            return;
-        };
+        let Stage::Burying { worker, cause } = &mut slot.stage else { return };
+        let (worker, cause) = (worker.take(), cause.take());
         let peak = worker.as_ref().and_then(|worker| worker.memory_peak_bytes);
         let verdict = cause.unwrap_or_else(|| judge(remains, slot.signalled, peak));
         let not_before = slot.backoff.after_death(worker.as_ref().map(|worker| worker.ready_at), now);
         out.notes.push(Note::Fleet(format!("{worker_id} died: {}", verdict.detail)));
-        let obituary = write_obituary(slot, worker.as_deref(), remains, &verdict, since);
+        let obituary = write_obituary(slot, worker.as_deref(), remains, &verdict);
         out.changes.push(Change::Died(Box::new(obituary)));
         slot.enter(Stage::Vacant { not_before }, Some(verdict.detail.clone()), now);
         self.pronounce(&key, &verdict, now, out);
@@ -190,7 +184,7 @@ impl Cluster {
         for (worker, attempts) in std::mem::take(&mut self.unclaimed) {
             let key = (worker.pool.clone(), worker.slot);
             for (id, attempt) in attempts {
-                if self.tasks.get(&id).and_then(|task| task.running()).is_some_and(|r| r.attempt == attempt) {
+                if self.is_current(id, attempt) {
                     let detail = "The container was gone when a new leader looked for it";
                     self.fail(id, &Verdict::new(VerdictKind::HostLost, detail), now, out);
                 }
@@ -276,20 +270,14 @@ impl Cluster {
     }
 }
 
-fn write_obituary(
-    slot: &Slot,
-    worker: Option<&Worker>,
-    remains: &Remains,
-    verdict: &Verdict,
-    died_at: Timestamp,
-) -> Obituary {
+fn write_obituary(slot: &Slot, worker: Option<&Worker>, remains: &Remains, verdict: &Verdict) -> Obituary {
     Obituary {
         worker: slot.worker_id().name(),
         pool: slot.pool.clone(),
         slot: slot.no,
         generation: slot.generation,
         container: worker.map(|worker| worker.container.clone()),
-        died_at,
+        died_at: slot.since,
         verdict: verdict.clone(),
         oom: remains.oom,
         memory_peak_bytes: worker.and_then(|worker| worker.memory_peak_bytes),

@@ -149,7 +149,7 @@ impl Cluster {
             Input::NotStored(ids) => self.forget(&ids),
             Input::CancelRequested(id) => self.cancel(id, now, &mut out),
             Input::StoreAvailable(available) => self.store_available = available,
-            Input::WorkerJoined(join) => self.join(join, now, &mut out),
+            Input::WorkerJoined { link, hello } => self.join(link, hello, now, &mut out),
             Input::WorkerReported { link, finished, leaving } => {
                 self.take_report(link, finished, leaving, now, &mut out);
             }

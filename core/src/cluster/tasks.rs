@@ -136,6 +136,11 @@ impl Cluster {
         }
     }
 
+    /// Whether a task is running and this is the attempt that runs.
+    pub(super) fn is_current(&self, id: TaskId, attempt: AttemptNo) -> bool {
+        self.tasks.get(&id).and_then(Task::running).is_some_and(|running| running.attempt == attempt)
+    }
+
     /// The current attempt failed, which counts.
     pub(super) fn fail(&mut self, id: TaskId, verdict: &Verdict, now: Timestamp, out: &mut Output) {
         let Some(task) = self.tasks.get_mut(&id) else { return };

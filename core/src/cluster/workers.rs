@@ -3,51 +3,51 @@
 use std::collections::BTreeMap;
 
 use clb_protocol::api::{Verdict, VerdictKind};
-use clb_protocol::link::{AttemptResult, Running};
+use clb_protocol::link::{AttemptResult, Running, WorkerHello};
 use clb_protocol::{AttemptNo, TaskId, Timestamp, WorkerId};
 
 use crate::fleet::{Link, Slot, Stage, Worker};
-use crate::input::{Join, LinkNo, ProbeAnswer};
+use crate::input::{LinkNo, ProbeAnswer};
 use crate::output::{Change, FleetAction, Note, Order, Output};
 use crate::task::{Phase, RunningAttempt, Task};
 
 use super::{Cluster, SlotKey};
 
 impl Cluster {
-    pub(super) fn join(&mut self, join: Join, now: Timestamp, out: &mut Output) {
-        let key = (join.worker.pool.clone(), join.worker.slot);
-        if !self.may_join(&join.worker) {
-            out.dropped.push(join.link);
-            out.notes.push(Note::Fleet(format!("{} is not wanted any more and was sent away", join.worker)));
+    pub(super) fn join(&mut self, link: LinkNo, hello: WorkerHello, now: Timestamp, out: &mut Output) {
+        let key = (hello.worker.pool.clone(), hello.worker.slot);
+        if !self.may_join(&hello.worker) {
+            out.dropped.push(link);
+            out.notes.push(Note::Fleet(format!("{} is not wanted any more and was sent away", hello.worker)));
             return;
         }
-        self.let_go_of_missing(&join, &key, now, out);
+        self.let_go_of_missing(&hello, &key, now, out);
         let Some(slot) = self.slots.get_mut(&key) else { return };
         let former = match std::mem::replace(&mut slot.stage, Stage::Vacant { not_before: now }) {
             Stage::Up(worker) => Some(worker),
             _ => None,
         };
-        slot.generation = join.worker.generation;
-        if let Some(link) = former.as_ref().and_then(|worker| worker.open_link()) {
-            self.links.remove(&link);
-            out.dropped.push(link);
+        slot.generation = hello.worker.generation;
+        if let Some(ended) = former.as_ref().and_then(|worker| worker.open_link()) {
+            self.links.remove(&ended);
+            out.dropped.push(ended);
         }
         let mut worker =
-            former.unwrap_or_else(|| Box::new(Worker::awaited(join.container.clone(), now, now)));
-        worker.incarnation = Some(join.incarnation);
-        worker.slots = join.slots;
-        worker.link = Link::Open { no: join.link, heard_at: now };
+            former.unwrap_or_else(|| Box::new(Worker::awaited(hello.container.clone(), now, now)));
+        worker.incarnation = Some(hello.incarnation);
+        worker.slots = hello.slots;
+        worker.link = Link::Open { no: link, heard_at: now };
         worker.leaving_since = None;
-        worker.running = join.running.iter().map(|running| (running.task, running.attempt)).collect();
+        worker.running = hello.running.iter().map(|running| (running.task, running.attempt)).collect();
         slot.enter(Stage::Up(worker), None, now);
-        self.links.insert(join.link, key.clone());
-        for running in &join.running {
-            self.adopt(running, &join.worker, join.link, out);
+        self.links.insert(link, key.clone());
+        for running in &hello.running {
+            self.adopt(running, &hello.worker, link, out);
         }
-        for result in join.finished {
-            self.take_result((join.link, &join.worker), result, now, out);
+        for result in hello.finished {
+            self.take_result((link, &hello.worker), result, now, out);
         }
-        out.fleet.push(FleetAction::Measure { worker: join.worker, container: join.container });
+        out.fleet.push(FleetAction::Measure { worker: hello.worker, container: hello.container });
     }
 
     /// Whether a worker's slot is there and is not meant for another container.
@@ -62,18 +62,17 @@ impl Cluster {
     }
 
     /// Ends every attempt that was thought to be with the worker and is not.
-    fn let_go_of_missing(&mut self, join: &Join, key: &SlotKey, now: Timestamp, out: &mut Output) {
-        let mut expected = self.unclaimed.remove(&join.worker).unwrap_or_default();
+    fn let_go_of_missing(&mut self, hello: &WorkerHello, key: &SlotKey, now: Timestamp, out: &mut Output) {
+        let mut expected = self.unclaimed.remove(&hello.worker).unwrap_or_default();
         let mut same_process = true;
         if let Some(worker) = self.slots.get(key).and_then(Slot::worker) {
-            same_process = worker.incarnation.is_none_or(|known| known == join.incarnation);
+            same_process = worker.incarnation.is_none_or(|known| known == hello.incarnation);
             expected.extend(worker.running.iter().map(|(id, attempt)| (*id, *attempt)));
         }
         for (id, attempt) in expected {
-            let held = join.running.iter().any(|r| r.task == id && r.attempt == attempt)
-                || join.finished.iter().any(|r| r.task == id && r.attempt == attempt);
-            let current = self.tasks.get(&id).and_then(|task| task.running()).map(|running| running.attempt);
-            if held || current != Some(attempt) {
+            let held = hello.running.iter().any(|r| r.task == id && r.attempt == attempt)
+                || hello.finished.iter().any(|r| r.task == id && r.attempt == attempt);
+            if held || !self.is_current(id, attempt) {
                 continue;
             }
             if same_process {
@@ -173,7 +172,7 @@ impl Cluster {
             }
         }
         for (id, attempt) in given_back {
-            if self.tasks.get(&id).and_then(|task| task.running()).is_some_and(|r| r.attempt == attempt) {
+            if self.is_current(id, attempt) {
                 let detail = "The worker was stopped and gave the task back";
                 self.requeue(id, Verdict::new(VerdictKind::Stopped, detail), now, out);
             }
@@ -198,7 +197,7 @@ impl Cluster {
     pub(super) fn lose_running(&mut self, key: &SlotKey, now: Timestamp, out: &mut Output) {
         let Some(worker) = self.slots.get_mut(key).and_then(Slot::worker_mut) else { return };
         for (id, attempt) in std::mem::take(&mut worker.running) {
-            if self.tasks.get(&id).and_then(|task| task.running()).is_some_and(|r| r.attempt == attempt) {
+            if self.is_current(id, attempt) {
                 self.lose(id, key, now, out);
             }
         }

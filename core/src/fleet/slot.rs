@@ -63,8 +63,6 @@ pub enum Stage {
         worker: Option<Box<Worker>>,
         /// Why it had to go, when that was the leader's decision.
         cause: Option<Verdict>,
-        /// When that began.
-        since: Timestamp,
     },
 }
 

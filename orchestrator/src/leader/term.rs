@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clb_core::input::{Input, Join, LinkNo};
+use clb_core::input::{Input, LinkNo};
 use clb_core::lease::{RENEWAL_MS, TERM_MS};
 use clb_core::output::{CancelReceipt, Change, FleetAction, Note, Order, Output, Receipt};
 use clb_core::{Cluster, Config};
@@ -363,17 +363,7 @@ impl Term {
         let link = self.links.open(orders, identity);
         self.links.send(link, WorkerOrder::Welcome(self.welcome.clone()));
         let _ = reply.send(link);
-        let join = Join {
-            link,
-            worker: hello.worker,
-            incarnation: hello.incarnation,
-            container: hello.container,
-            port: hello.port,
-            slots: hello.slots,
-            running: hello.running,
-            finished: hello.finished,
-        };
-        self.handle(Input::WorkerJoined(join), now);
+        self.handle(Input::WorkerJoined { link, hello }, now);
     }
 
     fn report(&mut self, link: LinkNo, report: WorkerReport, now: Timestamp) {

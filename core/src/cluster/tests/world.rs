@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clb_protocol::api::{Usage, VerdictKind};
-use clb_protocol::link::{AttemptResult, Running, Yield};
+use clb_protocol::link::{AttemptResult, Running, WorkerHello, Yield};
 use clb_protocol::task::{Kind, NewTask, Number, TaskSpec};
 use clb_protocol::{
     AttemptNo, ContainerId, Epoch, Generation, Incarnation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq,
@@ -15,7 +15,7 @@ use clb_protocol::{
 use crate::Cluster;
 use crate::config::{Config, Pool};
 use crate::fleet::Remains;
-use crate::input::{Input, Join, LinkNo, ProbeAnswer, Restored, RestoredTask, SeenWorker};
+use crate::input::{Input, LinkNo, ProbeAnswer, Restored, RestoredTask, SeenWorker};
 use crate::output::{Change, Ending, FleetAction, Order, Output};
 use crate::task::RunningAttempt;
 
@@ -292,8 +292,7 @@ impl World {
             epoch: *epoch,
             started_at: self.now,
         });
-        let join = Join {
-            link,
+        let hello = WorkerHello {
             worker: worker.clone(),
             incarnation: Incarnation(uuid_of(worker.generation)),
             container: container(worker),
@@ -302,7 +301,7 @@ impl World {
             running: running.collect(),
             finished: std::mem::take(&mut process.outbox),
         };
-        self.tell(Input::WorkerJoined(join));
+        self.tell(Input::WorkerJoined { link, hello });
     }
 
     pub(super) fn join_all(&mut self) {
