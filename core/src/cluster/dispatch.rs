@@ -12,7 +12,7 @@ use super::{Cluster, SlotKey};
 
 impl Cluster {
     pub(super) fn dispatch(&mut self, now: Timestamp, out: &mut Output) {
-        if !self.store_available || !self.has_settled(now) {
+        if !self.has_settled(now) || !self.store_available {
             return;
         }
         let waiting: Vec<PoolName> = self

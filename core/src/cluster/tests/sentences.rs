@@ -285,3 +285,11 @@ fn a_stray_container_is_removed_and_a_living_one_is_adopted() {
     assert_eq!(c.worker(1), Some(worker));
     c.expect_state(1, WorkerState::Ready);
 }
+
+#[test]
+fn no_deadline_stays_in_the_past_while_the_store_takes_nothing() {
+    let mut c = World::empty(0);
+    c.tell(Input::StoreAvailable(false));
+    c.pass(Duration::from_secs(1));
+    assert!(c.cluster.next_deadline().is_none_or(|due| due > c.now));
+}
