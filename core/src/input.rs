@@ -4,7 +4,8 @@ use clb_protocol::api::Usage;
 use clb_protocol::link::{AttemptResult, WorkerHello};
 use clb_protocol::task::NewTask;
 use clb_protocol::{
-    AttemptNo, ContainerId, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, WorkerId,
+    AttemptNo, ContainerId, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId,
+    Timestamp, WorkerId,
 };
 
 use crate::fleet::Remains;
@@ -55,7 +56,12 @@ pub enum Input {
     },
 
     /// Every container of the workers that Docker knows.
-    FleetObserved(Vec<SeenWorker>),
+    FleetObserved {
+        /// The containers.
+        seen: Vec<SeenWorker>,
+        /// When Docker was asked: what changed since then is newer than this.
+        asked_at: Timestamp,
+    },
     /// A container was made and started.
     ContainerStarted {
         /// For which worker.
@@ -93,6 +99,8 @@ pub enum Input {
         /// What it uses.
         usage: Usage,
     },
+    /// The cluster is being taken down: give everything back and make no more containers.
+    Retired,
     /// Nothing else happened, but a deadline came.
     TimePassed,
 }

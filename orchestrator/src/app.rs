@@ -6,26 +6,31 @@ use std::time::Duration;
 
 use clb_core::lease::TERM_MS;
 use clb_protocol::link::{ContainerIdentity, ContainerRole, Welcome};
-use clb_protocol::{ContainerId, Epoch, Timestamp, seed};
+use clb_protocol::{ContainerId, Epoch, MemberName, Timestamp, seed};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Serve;
-use crate::docker::{Docker, EngineError, Myself};
-use crate::fleet::{Fleet, remove_workers};
-use crate::follow::wait_for_turn;
+use crate::docker::{self, Docker, EngineError, Myself, State};
+use crate::fleet::{self, Fleet, Members};
+use crate::follow::{Turn, wait_for_turn};
 use crate::leader::{Beginning, End, Message, Term};
-use crate::node::{Node, Role};
+use crate::node::{Leading, Node, Role};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Claim, StoreError};
+use crate::store::{Claim, Member, Recovered, StoreError};
 
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long the last commit of a term may take.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 /// How long the others may take to say that they are leaving too.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How long a standby's last words may take.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// How long taking the workers along may take; the engine kills this process 10 s after it asked.
+const RETIREMENT_LIMIT: Duration = Duration::from_secs(7);
 
 /// Why an orchestrator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +53,6 @@ pub(crate) enum StartError {
         /// On which address.
         address: std::net::IpAddr,
     },
-    /// The store's fault; its message says what to do.
-    #[error(transparent)]
-    Store(#[from] StoreError),
     /// The engine's address is wrong; the configuration's fault.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -69,7 +71,7 @@ pub(crate) async fn serve(options: Serve) -> Result<(), StartError> {
         None
     });
     refuse_open_ports(&options, myself.as_ref())?;
-    let store = SqliteStore::open(&options.store)?;
+    let store = SqliteStore::new(&options.store);
     let address = options.listen;
     let listener =
         TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
@@ -111,30 +113,87 @@ fn refuse_open_ports(options: &Serve, myself: Option<&Myself>) -> Result<(), Sta
 async fn live(node: Arc<Node>, docker: Docker, myself: Option<Arc<Myself>>) {
     let mut crashed = node.crashed();
     loop {
-        if node.is_leaving() {
+        if *node.leaving().borrow() {
             return std::future::pending().await;
         }
         if *crashed.borrow_and_update() {
             node.play(Role::Crashed);
-            node.log(seed::CRASH);
+            node.journal.write(seed::CRASH);
             if crashed.wait_for(|crashed| !crashed).await.is_err() {
                 return;
             }
-            node.log(seed::RECOVERED);
+            node.journal.write(seed::RECOVERED);
             node.play(Role::Leaderless);
         }
-        let turn = async {
-            let seen = wait_for_turn(&node).await;
-            lead(&node, &docker, myself.clone(), seen).await;
-        };
+        let mut turn = std::pin::pin!(async {
+            let turn = wait_for_turn(&node).await;
+            lead(&node, &docker, myself.as_ref(), turn).await;
+        });
         tokio::select! {
-            () = turn => {}
-            _ = crashed.changed() => {}
+            () = &mut turn => {}
+            _ = crashed.changed() => {
+                // A standby still says what became of it; a leader falls at once.
+                if matches!(node.role(), Role::Following(_)) {
+                    drop(timeout(GOODBYE, turn).await);
+                }
+            }
         }
     }
 }
 
-async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<Arc<Myself>>, seen: Epoch) {
+async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<&Arc<Myself>>, turn: Turn) {
+    let (epoch, recovered) = match take_lease(node, turn.seen).await {
+        Ok(taken) => taken,
+        Err(StoreError::LeaseLost { .. }) => return,
+        Err(error) => {
+            node.journal.write(&format!("Cannot lead: {error}"));
+            if let (StoreError::Busy { .. }, Some(lease)) = (&error, &turn.former) {
+                end_frozen(node, docker, &lease.holder).await;
+            }
+            return sleep(RETRY_AFTER).await;
+        }
+    };
+    node.roster.begin(&node.name, &recovered.members);
+    let former = turn.former.filter(|lease| !lease.is_released() && lease.holder != node.name);
+    let members = Members::after(
+        former.and_then(|lease| recovered.members.iter().find(|member| member.name == lease.holder)),
+    );
+    let beginning = begin(node, myself, epoch, recovered);
+    let (actions, hands) = mpsc::unbounded_channel();
+    let now = Timestamp::now();
+    let (term, handle) = match Term::new(beginning, Arc::clone(&node.store), actions, now) {
+        Ok(term) => term,
+        Err(error) => return tracing::error!("cannot lead: {error}"),
+    };
+    node.journal.write(seed::IS_MASTER);
+    let fleet = Fleet::new(Arc::clone(node), docker.clone(), myself.cloned(), handle.clone(), members);
+    let fleet = tokio::spawn(fleet.run(hands));
+    let _hands = AbortOnDrop(fleet);
+    node.play(Role::Leading(Leading { epoch, since: now, handle }));
+    let end = term.run().await;
+    node.play(Role::Leaderless);
+    match end {
+        End::Fenced(current) => {
+            node.journal.write(&format!("Stands by: epoch {epoch} is over, epoch {current} has begun"));
+        }
+        End::SteppedDown => node.journal.write(&format!("Stands by: epoch {epoch} is handed over")),
+        End::Broken(error) => {
+            node.journal.write(&format!("Epoch {epoch} cannot go on: {error}"));
+            sleep(RETRY_AFTER).await;
+        }
+    }
+}
+
+/// A task that ends with the future that waits for it, also when that is dropped.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn take_lease(node: &Node, seen: Epoch) -> Result<(Epoch, Recovered), StoreError> {
     let claim = Claim {
         holder: node.name.clone(),
         url: node.options.advertise.clone(),
@@ -143,67 +202,68 @@ async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<Arc<Myself>>, se
     let store = Arc::clone(&node.store);
     let taken = tokio::task::spawn_blocking(move || {
         let epoch = store.acquire(&claim, seen, Timestamp::now(), Duration::from_millis(TERM_MS))?;
-        Ok::<_, StoreError>((epoch, store.restore(epoch)?))
+        Ok((epoch, store.restore(epoch)?))
     });
-    let (epoch, recovered) = match taken.await {
-        Ok(Ok(taken)) => taken,
-        Ok(Err(StoreError::LeaseLost { .. })) => return,
-        Ok(Err(error)) => {
-            tracing::error!("cannot lead: {error}");
-            return sleep(RETRY_AFTER).await;
-        }
-        Err(error) => {
-            tracing::error!("cannot lead: {error}");
-            return sleep(RETRY_AFTER).await;
-        }
-    };
-    let mut orchestrators = vec![node.options.advertise.clone()];
-    orchestrators.extend(recovered.members.iter().map(|member| member.url.clone()));
-    let beginning = Beginning {
+    taken.await.unwrap_or_else(|error| Err(StoreError::Unavailable { detail: error.to_string() }))
+}
+
+fn begin(node: &Node, myself: Option<&Arc<Myself>>, epoch: Epoch, recovered: Recovered) -> Beginning {
+    let member = myself.map(|myself| Member {
+        name: node.name.clone(),
+        container: node.identity.id.clone(),
+        url: node.options.advertise.clone(),
+        public_url: node.options.public_url.clone(),
+        blueprint: serde_json::value::to_raw_value(&myself.blueprint).ok(),
+    });
+    Beginning {
         config: node.options.decisions(),
         recovered,
         welcome: Welcome {
             epoch,
             leader: node.name.clone(),
             port: node.options.listen.port(),
-            orchestrators,
+            orchestrators: node.orchestrators(),
         },
         identity: node.identity.clone(),
         client_port: node.options.client_port,
-    };
-    let (actions, hands) = mpsc::unbounded_channel();
-    let (term, handle) = match Term::new(beginning, Arc::clone(&node.store), actions, Timestamp::now()) {
-        Ok(term) => term,
-        Err(error) => return tracing::error!("cannot lead: {error}"),
-    };
-    node.log(seed::IS_MASTER);
-    let fleet = Fleet::new(Arc::clone(node), docker.clone(), myself, handle.clone());
-    let fleet = tokio::spawn(fleet.run(hands));
-    node.play(Role::Leading(epoch, handle));
-    let end = term.run().await;
-    node.play(Role::Leaderless);
-    fleet.abort();
-    match end {
-        End::Fenced(current) => tracing::warn!("epoch {epoch} is over: epoch {current} has begun"),
-        End::SteppedDown => tracing::info!("epoch {epoch} is handed over"),
-        End::Broken(error) => {
-            tracing::error!("epoch {epoch} cannot go on: {error}");
-            sleep(RETRY_AFTER).await;
-        }
+        member,
+        journal: Arc::clone(&node.journal),
+    }
+}
+
+/// A leader that was frozen in the middle of a commit holds the store's lock for ever: it is ended.
+async fn end_frozen(node: &Node, docker: &Docker, holder: &MemberName) {
+    let Ok(seen) = docker.list().await else { return };
+    let frozen = seen.iter().find(|seen| {
+        seen.state == State::Paused && matches!(&seen.role, docker::Role::Orchestrator(it) if it == holder)
+    });
+    let Some(frozen) = frozen else { return };
+    node.journal.write(&format!("{holder} is frozen and holds the store's lock: it is killed"));
+    if let Err(error) = docker.kill(&frozen.id, "SIGKILL").await {
+        tracing::warn!("{holder} could not be killed: {error}");
     }
 }
 
 /// Hands over to a standby; the last one to leave takes the workers along.
 async fn leave(node: &Node, docker: &Docker) {
     node.begin_leaving();
-    let Role::Leading(_, handle) = node.role() else { return };
+    let Role::Leading(Leading { handle, .. }) = node.role() else {
+        return drop(timeout(GOODBYE, std::future::pending::<()>()).await);
+    };
     let alone = async {
-        while node.has_standby() {
+        while node.roster.has_standby() {
             sleep(Duration::from_millis(20)).await;
         }
     };
     if timeout(FAREWELL, alone).await.is_ok() {
-        remove_workers(docker).await;
+        node.journal.write("The last orchestrator leaves and takes the workers along");
+        let retirement = async {
+            handle.retire().await;
+            fleet::remove_all(docker).await;
+        };
+        if timeout(RETIREMENT_LIMIT, retirement).await.is_err() {
+            node.journal.write("Some workers could not be removed in time");
+        }
     }
     handle.tell(Message::StepDown);
     drop(timeout(HAND_OVER_LIMIT, node.until_not_leading()).await);

@@ -6,8 +6,10 @@ mod docker;
 mod fleet;
 mod follow;
 mod http;
+mod journal;
 mod leader;
 mod node;
+mod roster;
 mod store;
 
 use std::process::ExitCode;

@@ -1,35 +1,44 @@
-//! What all parts of one orchestrator share: its role, the other orchestrators, its own log.
+//! What all parts of one orchestrator share: who it is, what it does, its log, its fellows.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use clb_protocol::api::{MemberView, Role as MemberRole};
-use clb_protocol::link::{ContainerIdentity, LogLine, StandbyHello};
+use clb_protocol::link::ContainerIdentity;
 use clb_protocol::{Epoch, MemberName, Timestamp};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::config::Serve;
+use crate::journal::Journal;
 use crate::leader::Handle;
+use crate::roster::Roster;
 use crate::store::{Lease, Store};
 
 /// How long a request waits for a leader.
 pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(5);
-const OWN_LINES: usize = 2_000;
 
 /// What this orchestrator does.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
     /// It leads this term.
-    Leading(Epoch, Handle),
+    Leading(Leading),
     /// It stands by for this leader.
     Following(Lease),
     /// Nobody leads that it knows of.
     Leaderless,
     /// It simulates a crash.
     Crashed,
+}
+
+/// A term that this orchestrator leads.
+#[derive(Clone, Debug)]
+pub(crate) struct Leading {
+    /// Its epoch.
+    pub(crate) epoch: Epoch,
+    /// Since when.
+    pub(crate) since: Timestamp,
+    /// Reaches its loop.
+    pub(crate) handle: Handle,
 }
 
 /// One orchestrator, shared by its tasks.
@@ -42,12 +51,13 @@ pub(crate) struct Node {
     pub(crate) identity: ContainerIdentity,
     /// The store.
     pub(crate) store: Arc<dyn Store>,
+    /// Its log.
+    pub(crate) journal: Arc<Journal>,
+    /// The other orchestrators, while it leads.
+    pub(crate) roster: Roster,
     role: watch::Sender<Role>,
     crashed: watch::Sender<bool>,
-    leaving: AtomicBool,
-    members: Mutex<BTreeMap<MemberName, MemberView>>,
-    lines: Mutex<VecDeque<LogLine>>,
-    peers: Mutex<BTreeMap<MemberName, String>>,
+    leaving: watch::Sender<bool>,
 }
 
 impl Node {
@@ -58,12 +68,11 @@ impl Node {
             options,
             identity,
             store,
+            journal: Arc::default(),
+            roster: Roster::default(),
             role: watch::Sender::new(Role::Leaderless),
             crashed: watch::Sender::new(false),
-            leaving: AtomicBool::new(false),
-            members: Mutex::default(),
-            lines: Mutex::default(),
-            peers: Mutex::default(),
+            leaving: watch::Sender::new(false),
         }
     }
 
@@ -88,17 +97,17 @@ impl Node {
     pub(crate) async fn until_not_leading(&self) {
         let mut role = self.role.subscribe();
         // An error means that nothing changes any more.
-        drop(role.wait_for(|role| !matches!(role, Role::Leading(..))).await);
+        drop(role.wait_for(|role| !matches!(role, Role::Leading(_))).await);
     }
 
     /// From now on it does not take the lease any more.
     pub(crate) fn begin_leaving(&self) {
-        self.leaving.store(true, Ordering::Release);
+        self.leaving.send_replace(true);
     }
 
-    /// Whether it is about to end.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
+    /// Whether it is about to end, with changes.
+    pub(crate) fn leaving(&self) -> watch::Receiver<bool> {
+        self.leaving.subscribe()
     }
 
     /// Begins or ends the simulated crash; says whether it is on now.
@@ -111,58 +120,20 @@ impl Node {
         now
     }
 
+    /// Whether it simulates a crash.
+    pub(crate) fn is_crashed(&self) -> bool {
+        *self.crashed.borrow()
+    }
+
     /// Whether it simulates a crash, with changes.
     pub(crate) fn crashed(&self) -> watch::Receiver<bool> {
         self.crashed.subscribe()
     }
 
-    /// Notes one of its own log lines.
-    pub(crate) fn log(&self, message: &str) {
-        tracing::info!("{message}");
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == OWN_LINES {
-            lines.pop_front();
-        }
-        lines.push_back(LogLine { at: Timestamp::now(), task: None, message: message.to_owned() });
-    }
-
-    /// Its own last log lines, oldest first.
-    pub(crate) fn lines(&self) -> Vec<LogLine> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-    }
-
-    /// The base URLs of the other orchestrators inside the cluster's network.
-    pub(crate) fn peers(&self) -> Vec<String> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    /// Notes that a standby is there.
-    pub(crate) fn welcome(&self, hello: &StandbyHello) {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        peers.insert(hello.member.clone(), hello.url.clone());
-        drop(peers);
-        self.put(&hello.member, MemberRole::Standby, &hello.public_url);
-    }
-
-    /// Notes what became of another orchestrator.
-    pub(crate) fn put(&self, name: &MemberName, role: MemberRole, url: &str) {
-        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = members.get(name);
-        if known.is_some_and(|known| known.role == role) {
-            return;
-        }
-        let url = known.map_or_else(|| url.to_owned(), |known| known.url.clone());
-        members.insert(name.clone(), MemberView { name: name.clone(), role, url, since: Timestamp::now() });
-    }
-
-    /// The other orchestrators that this one knows as a leader.
-    pub(crate) fn members(&self) -> Vec<MemberView> {
-        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        members.values().filter(|member| member.name != self.name).cloned().collect()
-    }
-
-    /// Whether another orchestrator stands by.
-    pub(crate) fn has_standby(&self) -> bool {
-        self.members().iter().any(|member| member.role == MemberRole::Standby)
+    /// The base URLs of all orchestrators inside the cluster's network, its own first.
+    pub(crate) fn orchestrators(&self) -> Vec<String> {
+        let mut urls = vec![self.options.advertise.clone()];
+        urls.extend(self.roster.urls());
+        urls
     }
 }

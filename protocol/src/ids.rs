@@ -38,7 +38,7 @@ impl TaskId {
 
     /// Takes back what [`TaskId::as_bytes`] gave.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 }

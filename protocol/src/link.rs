@@ -189,7 +189,8 @@ pub struct RunOrder {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerOrder {
-    /// The first line. The worker refuses the link when it has seen a higher epoch.
+    /// The first line; the worker refuses the link when it has seen a higher epoch. Said again, with
+    /// the same epoch, when other orchestrators become known.
     Welcome(Welcome),
     /// Run these. Never more than the worker has free slots.
     Run(Vec<RunOrder>),
@@ -254,6 +255,4 @@ pub enum StandbyOrder {
     Welcome(Welcome),
     /// Nothing; said every [`HEARTBEAT_MS`].
     Ping,
-    /// The leader has given up its lease on purpose: take it.
-    HandOver,
 }

@@ -70,7 +70,6 @@ pub(crate) struct Worker {
     journal: Journal,
     orchestrators: Vec<String>,
     authorization: Option<HeaderValue>,
-    known: Vec<String>,
     link: Option<Link>,
     linked_at: Instant,
     short_links: u32,
@@ -114,7 +113,6 @@ impl Worker {
             journal,
             orchestrators: config.orchestrators.clone(),
             authorization: config.token.as_ref().and_then(bearer),
-            known: config.orchestrators.clone(),
             link: None,
             linked_at: Instant::now(),
             short_links: 0,
@@ -196,13 +194,10 @@ impl Worker {
     fn handle_found(&mut self, found: Found, now: Now) {
         let Some(seeking) = self.seeking.take() else { return };
         let Found { link, welcome } = found;
-        let named = welcome.orchestrators.clone();
         if !self.agent.handle_welcome(welcome, &seeking.greeting, now) {
             self.short_links += 1;
             return;
         }
-        let named = named.into_iter().map(|url| url.trim_end_matches('/').to_owned());
-        self.known = self.orchestrators.iter().cloned().chain(named).collect();
         self.linked_at = now.instant;
         self.link = Some(link);
         self.handle_arrived(now);
@@ -243,7 +238,7 @@ impl Worker {
             Err(error) => return tracing::error!("Cannot write the first line of a link: {error}"),
         };
         let quest = Quest {
-            urls: self.known.clone(),
+            urls: self.orchestrators.iter().chain(self.agent.named()).cloned().collect(),
             avoid,
             hello,
             authorization: self.authorization.clone(),

@@ -12,7 +12,7 @@ use super::{Cluster, SlotKey};
 
 impl Cluster {
     pub(super) fn dispatch(&mut self, now: Timestamp, out: &mut Output) {
-        if !self.has_settled(now) || !self.store_available {
+        if self.retired || !self.has_settled(now) || !self.store_available {
             return;
         }
         let waiting: Vec<PoolName> = self
@@ -83,14 +83,16 @@ impl Cluster {
 
     /// Whether it is known who holds what, so that nothing is run again that still runs.
     fn has_settled(&mut self, now: Timestamp) -> bool {
-        if !self.settled {
+        if let Some(until) = self.settle_until {
             let awaited = |slot: &Slot| match &slot.stage {
                 Stage::Up(worker) => matches!(worker.link, Link::Awaited { .. }),
                 _ => false,
             };
-            self.settled = now >= self.settle_until || (self.observed && !self.slots.values().any(awaited));
+            if now >= until || (self.observed && !self.slots.values().any(awaited)) {
+                self.settle_until = None;
+            }
         }
-        self.settled
+        self.settle_until.is_none()
     }
 }
 

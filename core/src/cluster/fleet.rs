@@ -15,7 +15,7 @@ use super::{Cluster, SlotKey, TIMEOUT_CHECK};
 impl Cluster {
     /// Makes a container for every slot that may have one now.
     pub(super) fn fill_vacant_slots(&mut self, now: Timestamp, out: &mut Output) {
-        if !self.observed {
+        if !self.observed || self.retired {
             return;
         }
         for slot in self.slots.values_mut() {
@@ -35,9 +35,11 @@ impl Cluster {
         }
     }
 
-    pub(super) fn take_started(&mut self, worker: &WorkerId, id: ContainerId) {
-        if let Some(Stage::Starting { container }) = self.slot_of(worker).map(|slot| &mut slot.stage) {
-            *container = Some(id);
+    pub(super) fn take_started(&mut self, worker: &WorkerId, id: ContainerId, now: Timestamp) {
+        let Some(slot) = self.slot_of(worker) else { return };
+        if matches!(slot.stage, Stage::Starting { .. }) {
+            let reason = slot.reason.take();
+            slot.enter(Stage::Starting { container: Some(id) }, reason, now);
         }
     }
 
@@ -118,15 +120,48 @@ impl Cluster {
         self.pronounce(&key, &verdict, now, out);
     }
 
+    /// Gives back what runs, at no cost, and gives up every container.
+    pub(super) fn retire(&mut self, now: Timestamp, out: &mut Output) {
+        self.retired = true;
+        let keys: Vec<SlotKey> = self.slots.keys().cloned().collect();
+        for key in &keys {
+            let verdict = Verdict::new(VerdictKind::Drained, "The last orchestrator was stopped");
+            if let Some(worker) = self.slots.get_mut(key).and_then(Slot::worker_mut) {
+                let running = std::mem::take(&mut worker.running);
+                for (id, attempt) in running {
+                    if self.is_current(id, attempt) {
+                        self.requeue(id, verdict.clone(), now, out);
+                    }
+                }
+            }
+            let slot = self.slots.get(key);
+            if slot.is_some_and(|slot| matches!(slot.stage, Stage::Up(_) | Stage::Starting { .. })) {
+                self.bury(key, Some(verdict), now, out);
+            }
+        }
+    }
+
+    /// Whether the cluster was taken down and no container is left.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired && self.slots.values().all(|slot| matches!(slot.stage, Stage::Vacant { .. }))
+    }
+
     /// Holds Docker's list against what should be there; repairs whatever events missed.
-    pub(super) fn reconcile(&mut self, seen: &[SeenWorker], now: Timestamp, out: &mut Output) {
+    pub(super) fn reconcile(
+        &mut self,
+        seen: &[SeenWorker],
+        asked_at: Timestamp,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
         let first = !std::mem::replace(&mut self.observed, true);
         let keys: Vec<SlotKey> = self.slots.keys().cloned().collect();
         let mut kept = BTreeSet::new();
         for key in &keys {
             let here: Vec<&SeenWorker> =
                 seen.iter().filter(|s| s.worker.pool == key.0 && s.worker.slot == key.1).collect();
-            kept.extend(self.reconcile_slot(key, &here, first, now, out));
+            kept.extend(self.reconcile_slot(key, &here, (first, asked_at), now, out));
         }
         for stray in seen.iter().filter(|seen| !kept.contains(&seen.container)) {
             out.notes.push(Note::Fleet(format!("{} is not needed and will be removed", stray.worker)));
@@ -142,7 +177,7 @@ impl Cluster {
         &mut self,
         key: &SlotKey,
         here: &[&SeenWorker],
-        first: bool,
+        (first, asked_at): (bool, Timestamp),
         now: Timestamp,
         out: &mut Output,
     ) -> Option<ContainerId> {
@@ -173,7 +208,9 @@ impl Cluster {
             Stage::Starting { container } => container.is_some() && current.is_some_and(|seen| !seen.alive),
             Stage::Burying { .. } => false,
         };
-        if is_dead {
+        // A list from before the slot's last change shows what was, not what is.
+        let is_news = slot.since < asked_at;
+        if is_dead && is_news {
             self.bury(key, None, now, out);
         }
         current.map(|seen| seen.container.clone())

@@ -54,8 +54,9 @@ pub struct Cluster {
     given: u64,
     /// Whether Docker's list of containers was seen in this term.
     observed: bool,
-    settled: bool,
-    settle_until: Timestamp,
+    retired: bool,
+    /// Until when those that may hold tasks are waited for; `None` once that is over.
+    settle_until: Option<Timestamp>,
     store_available: bool,
     checked_timeouts_at: Timestamp,
 }
@@ -64,7 +65,7 @@ impl Cluster {
     /// A leader's state at the beginning of its term.
     #[must_use]
     pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Self {
-        let settle_until = now + config.settle_limit;
+        let settle_until = Some(now + config.settle_limit);
         let mut cluster = Self {
             epoch: restored.epoch,
             tasks: Lookup::default(),
@@ -79,7 +80,7 @@ impl Cluster {
             running: 0,
             given: 0,
             observed: false,
-            settled: false,
+            retired: false,
             settle_until,
             store_available: true,
             checked_timeouts_at: now,
@@ -155,8 +156,8 @@ impl Cluster {
             }
             Input::LinkClosed(link) => self.lose_link(link, now, &mut out),
             Input::WorkerProbed { worker, answer } => self.take_probe(&worker, answer, now, &mut out),
-            Input::FleetObserved(seen) => self.reconcile(&seen, now, &mut out),
-            Input::ContainerStarted { worker, container } => self.take_started(&worker, container),
+            Input::FleetObserved { seen, asked_at } => self.reconcile(&seen, asked_at, now, &mut out),
+            Input::ContainerStarted { worker, container } => self.take_started(&worker, container, now),
             Input::ContainerFailed { worker, reason } => self.take_failed(&worker, reason, now, &mut out),
             Input::ContainerSignalled { worker, signal } => {
                 if let Some(slot) = self.slot_of(&worker) {
@@ -171,6 +172,7 @@ impl Cluster {
                     worker.measure(usage, cpus);
                 }
             }
+            Input::Retired => self.retire(now, &mut out),
             Input::TimePassed => self.expire(now, &mut out),
         }
         self.fill_vacant_slots(now, &mut out);
@@ -183,7 +185,7 @@ impl Cluster {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let slots = self.slots.values().flat_map(|slot| {
             let stage = match &slot.stage {
-                Stage::Vacant { not_before } => self.observed.then_some(*not_before),
+                Stage::Vacant { not_before } => (self.observed && !self.retired).then_some(*not_before),
                 Stage::Starting { .. } => Some(slot.since + self.config.start_limit),
                 Stage::Up(worker) => {
                     let leave = worker.leaving_since.map(|since| since + self.config.leave_limit);
@@ -196,8 +198,7 @@ impl Cluster {
             [stage, judgement].into_iter().flatten()
         });
         let timeouts = (self.running > 0).then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
-        let settling = (!self.settled).then_some(self.settle_until);
-        slots.chain(timeouts).chain(settling).min()
+        slots.chain(timeouts).chain(self.settle_until).min()
     }
 
     fn link_deadline(&self, link: Link) -> Timestamp {

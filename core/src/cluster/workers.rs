@@ -34,6 +34,7 @@ impl Cluster {
         }
         let mut worker =
             former.unwrap_or_else(|| Box::new(Worker::awaited(hello.container.clone(), now, now)));
+        worker.container = hello.container.clone();
         worker.incarnation = Some(hello.incarnation);
         worker.slots = hello.slots;
         worker.link = Link::Open { no: link, heard_at: now };
@@ -53,6 +54,9 @@ impl Cluster {
     /// Whether a worker's slot is there and is not meant for another container.
     fn may_join(&self, worker: &WorkerId) -> bool {
         let Some(slot) = self.slots.get(&(worker.pool.clone(), worker.slot)) else { return false };
+        if self.retired {
+            return false;
+        }
         match slot.stage {
             Stage::Up(_) | Stage::Starting { .. } => worker.generation == slot.generation,
             // Before Docker was asked, an empty slot only means that its container is not known yet.
@@ -186,10 +190,13 @@ impl Cluster {
         let (worker_id, port) = (slot.worker_id(), slot.port);
         let Some(worker) = slot.worker_mut() else { return };
         worker.link = Link::Closed { since: now };
+        let is_leaving = worker.leaving_since.is_some();
         let container = worker.container.clone();
         slot.since = now;
         slot.reason = Some("Its connection closed".to_owned());
-        out.notes.push(Note::WorkerCrashed);
+        if !is_leaving {
+            out.notes.push(Note::WorkerCrashed);
+        }
         out.fleet.push(FleetAction::Probe { worker: worker_id, container, port });
     }
 

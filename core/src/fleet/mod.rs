@@ -9,9 +9,11 @@
 //! ```
 
 mod backoff;
+mod revival;
 mod slot;
 mod verdict;
 
 pub use backoff::Backoff;
+pub use revival::{Fall, revive_at};
 pub use slot::{Link, Slot, Stage, Worker};
 pub use verdict::{Remains, judge, memory_peak};

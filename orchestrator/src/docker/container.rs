@@ -1,13 +1,12 @@
 //! One container: start, look at, stop, remove.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
     InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    StartContainerOptions, WaitContainerOptionsBuilder,
 };
 use clb_protocol::{ContainerId, Timestamp};
 use futures::{StreamExt, TryStreamExt};
@@ -95,15 +94,6 @@ impl Docker {
     pub(crate) async fn kill(&self, id: &ContainerId, signal: &str) -> Result<(), EngineError> {
         let options = KillContainerOptionsBuilder::default().signal(signal).build();
         within(PATIENT, self.patient.kill_container(names::container(id.as_str())?, Some(options))).await
-    }
-
-    /// Asks the process to end, kills it after `grace` and returns when it has ended.
-    pub(crate) async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError> {
-        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
-        let options = StopContainerOptionsBuilder::default().t(seconds).build();
-        let limit = grace.saturating_add(PATIENT);
-        let client = self.patient.clone().with_timeout(limit);
-        within(limit, client.stop_container(names::container(id.as_str())?, Some(options))).await
     }
 
     /// Kills and removes a container and returns when it is gone, also when it was gone before or

@@ -84,23 +84,9 @@ pub(crate) enum EngineError {
 }
 
 impl EngineError {
-    /// Whether the same call may work later though nobody changes what is asked for.
-    pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            Self::Unreachable { .. }
-            | Self::TimedOut
-            | Self::RemovalInProgress
-            | Self::PortTaken { .. }
-            | Self::Other { .. } => true,
-            Self::NameTaken { .. }
-            | Self::ImageMissing { .. }
-            | Self::NetworkMissing { .. }
-            | Self::NotRunning
-            | Self::NotFound { .. }
-            | Self::Refused { .. }
-            | Self::BadName { .. }
-            | Self::BadAddress { .. } => false,
-        }
+    /// Whether the engine is away or hangs, so that nothing is known of what was asked for.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut)
     }
 
     /// Something that the engine answered and that cannot be understood.
@@ -263,7 +249,7 @@ mod tests {
         ] {
             let error = classify(status, message);
             assert!(matches!(error, EngineError::Refused { .. }), "{error:?}");
-            assert!(!error.is_transient());
+            assert!(!error.is_absence());
         }
     }
 
@@ -276,6 +262,6 @@ mod tests {
     fn trouble_inside_the_engine_may_pass() {
         let error = classify(500, "layer does not exist");
         assert!(matches!(error, EngineError::Other { .. }));
-        assert!(error.is_transient());
+        assert!(!error.is_absence());
     }
 }

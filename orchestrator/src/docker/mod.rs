@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 pub(crate) use error::EngineError;
 pub(crate) use events::{Event, What};
 pub(crate) use list::{Role, Seen, State};
-pub(crate) use myself::Myself;
+pub(crate) use myself::{Blueprint, Myself};
 pub(crate) use worker::WorkerPlan;
 
 /// The longest that a call may take which only reads.
@@ -78,15 +78,6 @@ impl Docker {
         };
         self.machine_cpus.get_or_try_init(ask).await.copied()
     }
-
-    /// Whether an image of that name is on the machine.
-    pub(crate) async fn image_present(&self, image: &str) -> Result<bool, EngineError> {
-        match within(QUICK, self.quick.inspect_image(names::image(image)?)).await {
-            Ok(_) => Ok(true),
-            Err(EngineError::ImageMissing { .. } | EngineError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// bollard's own timeout covers the wait for the headers only; this one covers the body too.
@@ -109,7 +100,7 @@ mod tests {
         let docker = Docker::connect_to("unix:///nowhere/docker.sock", "clb").unwrap();
         let error = docker.ping().await.unwrap_err();
         assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
-        assert!(error.is_transient());
+        assert!(error.is_absence());
     }
 
     #[test]

@@ -21,15 +21,9 @@ const SHORT_ID: usize = 12;
 pub(crate) struct Myself {
     /// Its full id.
     pub(crate) id: ContainerId,
-    /// Its name.
-    pub(crate) name: String,
-    /// Its image, by the name that it was made with.
-    pub(crate) image: String,
     /// Its labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// The networks it is on, by name.
-    pub(crate) networks: Vec<String>,
-    /// The one of them for the workers: a user's own, where names resolve, before the engine's default.
+    /// The network for the workers: a user's own, where names resolve, before the engine's default.
     pub(crate) worker_network: Option<String>,
     /// Its ports on the host.
     pub(crate) published: Vec<Published>,
@@ -71,6 +65,13 @@ impl Docker {
             Err(EngineError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// How to make another orchestrator's container again.
+    pub(crate) async fn blueprint_of(&self, id: &ContainerId) -> Result<Blueprint, EngineError> {
+        let container = self.inspect_raw(id.as_str()).await?;
+        blueprint(container)
+            .ok_or_else(|| EngineError::unreadable("a container without id, name or configuration"))
     }
 
     /// Makes a removed container again and starts it.
@@ -123,11 +124,8 @@ fn myself(cluster: &str, container: ContainerInspectResponse) -> Result<Myself, 
     let blueprint = blueprint(container).ok_or_else(missing)?;
     Ok(Myself {
         id: id.into(),
-        name: blueprint.name.clone(),
-        image: config.image.unwrap_or_default(),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         worker_network: worker_network(cluster, &networks),
-        networks,
         published: published(&settings.ports.unwrap_or_default()),
         blueprint,
     })

@@ -2,8 +2,8 @@
 
 use bollard::models::{ContainerCpuStats, ContainerMemoryStats, ContainerStatsResponse};
 use bollard::query_parameters::StatsOptionsBuilder;
-use clb_protocol::api::Usage;
 use clb_protocol::ContainerId;
+use clb_protocol::api::Usage;
 use futures::{Stream, StreamExt, stream};
 
 use super::{Docker, names};

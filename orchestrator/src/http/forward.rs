@@ -44,7 +44,7 @@ impl Forwarder {
 /// Lets a request through where this orchestrator leads, and forwards it otherwise.
 pub(super) async fn to_leader(State(door): State<Door>, request: Request, next: Next) -> Response {
     match door.node.led().await {
-        Some(Role::Leading(..)) => next.run(request).await,
+        Some(Role::Leading(_)) => next.run(request).await,
         Some(Role::Following(lease)) => door.forwarder.send(&lease.url, request).await,
         Some(Role::Crashed) => (StatusCode::IM_A_TEAPOT, clb_protocol::seed::TEAPOT).into_response(),
         Some(Role::Leaderless) | None => Refusal::no_leader().into_response(),

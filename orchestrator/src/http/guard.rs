@@ -13,7 +13,6 @@ use clb_protocol::seed::TEAPOT;
 
 use super::Door;
 use super::problem::Refusal;
-use crate::node::Role;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -35,7 +34,7 @@ pub(super) async fn check(State(door): State<Door>, request: Request, next: Next
         }
     }
     let is_exempt = matches!(path, "/stop" | "/logging" | "/healthz");
-    if matches!(door.node.role(), Role::Crashed) && !is_exempt {
+    if door.node.is_crashed() && !is_exempt {
         return (StatusCode::IM_A_TEAPOT, TEAPOT).into_response();
     }
     next.run(request).await

@@ -11,8 +11,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use clb_protocol::link::{
-    HEARTBEAT_MS, LogHandIn, LogReceipt, Misdirected, SILENCE_LIMIT_MS, StandbyHello, StandbyOrder,
-    StandbyReport, Welcome, WorkerHello, WorkerReport,
+    ContainerIdentity, ContainerRole, HEARTBEAT_MS, LogHandIn, LogReceipt, Misdirected, SILENCE_LIMIT_MS,
+    StandbyHello, StandbyOrder, StandbyReport, Welcome, WorkerHello, WorkerReport,
 };
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
@@ -25,6 +25,7 @@ use super::problem::Refusal;
 use crate::follow::line;
 use crate::leader::{Handle, Message};
 use crate::node::Role;
+use crate::store::Member;
 use clb_protocol::Epoch;
 use clb_protocol::api::Role as MemberRole;
 
@@ -79,7 +80,7 @@ fn stream<T: serde::Serialize + Send + 'static>(orders: mpsc::UnboundedReceiver<
 /// The leader of this process, or the answer that sends the asker to another.
 async fn leader(door: &Door) -> Result<(Epoch, Handle), Response> {
     match door.node.led().await {
-        Some(Role::Leading(epoch, handle)) => Ok((epoch, handle)),
+        Some(Role::Leading(leading)) => Ok((leading.epoch, leading.handle)),
         Some(Role::Following(lease)) => {
             let elsewhere = Misdirected { leader: lease.url };
             Err((StatusCode::MISDIRECTED_REQUEST, Json(elsewhere)).into_response())
@@ -131,17 +132,33 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
         epoch,
         leader: door.node.name.clone(),
         port: door.node.options.listen.port(),
-        orchestrators: door.node.peers(),
+        orchestrators: door.node.orchestrators(),
     };
     drop(orders.send(StandbyOrder::Welcome(welcome)));
-    door.node.welcome(&hello);
+    take_in(&door, &leader, &hello);
     tokio::spawn(async move {
+        let identity = ContainerIdentity {
+            name: hello.member.to_string(),
+            id: hello.container.clone(),
+            role: ContainerRole::Orchestrator,
+        };
+        let mut became = MemberRole::Down;
         let mut ping = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
         let mut progress = leader.progress();
         loop {
             tokio::select! {
                 report = timeout(SILENCE_LIMIT, said.next::<StandbyReport>()) => match report {
-                    Ok(Some(report)) if !report.leaving && !report.crashing => {}
+                    Ok(Some(report)) => {
+                        if !report.logs.is_empty() && leader.log(identity.clone(), report.logs).await.is_none() {
+                            break;
+                        }
+                        if report.crashing {
+                            became = MemberRole::Stopped;
+                        }
+                        if report.crashing || report.leaving {
+                            break;
+                        }
+                    }
                     _ => break,
                 },
                 _ = ping.tick() => drop(orders.send(StandbyOrder::Ping)),
@@ -149,9 +166,22 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
                 changed = progress.changed() => if changed.is_err() { break },
             }
         }
-        door.node.put(&hello.member, MemberRole::Down, &hello.public_url);
+        door.node.roster.put(&hello.member, &hello.container, became);
     });
     stream(outgoing)
+}
+
+/// Makes a standby known: here, in the store, and to the workers.
+fn take_in(door: &Door, leader: &Handle, hello: &StandbyHello) {
+    door.node.roster.join(hello);
+    leader.tell(Message::Member(Member {
+        name: hello.member.clone(),
+        container: hello.container.clone(),
+        url: hello.url.clone(),
+        public_url: hello.public_url.clone(),
+        blueprint: None,
+    }));
+    leader.tell(Message::Orchestrators(door.node.orchestrators()));
 }
 
 pub(super) async fn hand_in_logs(State(door): State<Door>, body: Bytes) -> Result<Json<LogReceipt>, Refusal> {

@@ -1,5 +1,6 @@
 //! What callers, workers and other orchestrators may ask over HTTP.
 
+mod events;
 mod forward;
 mod guard;
 mod links;
@@ -42,7 +43,7 @@ impl Door {
     /// The leader of this very process, which the guard has seen to.
     fn leader(&self) -> Result<Handle, Refusal> {
         match self.node.role() {
-            Role::Leading(_, handle) => Ok(handle),
+            Role::Leading(leading) => Ok(leading.handle),
             _ => Err(Refusal::no_leader()),
         }
     }
@@ -84,6 +85,7 @@ fn router(door: Door) -> Router {
         .route("/api/v1/workers", get(system::workers))
         .route("/api/v1/obituaries", get(system::obituaries))
         .route("/api/v1/logs", get(system::logs))
+        .route("/api/v1/events", get(events::stream))
         .route("/link/v1/logs", post(links::hand_in_logs))
         .layer(axum::middleware::from_fn_with_state(door.clone(), forward::to_leader));
     let own = Router::new()

@@ -33,7 +33,7 @@ fn page(template: &impl Template) -> Result<Html<String>, Refusal> {
 
 pub(super) async fn status(State(door): State<Door>) -> Result<Html<String>, Refusal> {
     let (role, leader) = match door.node.role() {
-        Role::Leading(..) => ("leader", None),
+        Role::Leading(_) => ("leader", None),
         Role::Following(lease) => ("standby", Some((lease.holder.to_string(), lease.public_url))),
         Role::Leaderless => ("looking for a leader", None),
         Role::Crashed => ("simulating a crash", None),
@@ -43,7 +43,7 @@ pub(super) async fn status(State(door): State<Door>) -> Result<Html<String>, Ref
 }
 
 pub(super) async fn logging(State(door): State<Door>) -> Result<Html<String>, Refusal> {
-    page(&Logging { name: door.node.name.to_string(), lines: door.node.lines() })
+    page(&Logging { name: door.node.name.to_string(), lines: door.node.journal.lines() })
 }
 
 pub(super) async fn stop(State(door): State<Door>) -> &'static str {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use clb_protocol::LogSeq;
 use clb_protocol::api::{ClusterView, LogPage, MemberView, ObituaryPage, Role as MemberRole, WorkerView};
-use clb_protocol::{LogSeq, Timestamp};
 
 use super::Door;
 use super::problem::Refusal;
@@ -69,16 +69,15 @@ impl Query {
 }
 
 pub(super) async fn view(door: &Door) -> Result<(ClusterView, Vec<WorkerView>), Refusal> {
-    let Role::Leading(epoch, leader) = door.node.role() else { return Err(Refusal::no_leader()) };
-    let mut standing = leader.show().await.ok_or_else(Refusal::no_leader)?;
+    let Role::Leading(leading) = door.node.role() else { return Err(Refusal::no_leader()) };
+    let mut standing = leading.handle.show().await.ok_or_else(Refusal::no_leader)?;
     let node = &door.node;
-    let since = node.lines().first().map_or_else(Timestamp::now, |line| line.at);
-    let mut members = node.members();
+    let mut members = node.roster.views();
     members.push(MemberView {
         name: node.name.clone(),
         role: MemberRole::Leader,
         url: node.options.public_url.clone(),
-        since,
+        since: leading.since,
     });
     members.sort_by(|a, b| a.name.cmp(&b.name));
     for worker in &mut standing.workers {
@@ -88,7 +87,7 @@ pub(super) async fn view(door: &Door) -> Result<(ClusterView, Vec<WorkerView>), 
     let cluster = ClusterView {
         cluster: node.options.cluster.clone(),
         leader: node.name.clone(),
-        epoch,
+        epoch: leading.epoch,
         members,
         tasks: standing.tasks,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -136,7 +135,7 @@ pub(super) async fn logs(
 /// Whether a leader is known and the store answers.
 pub(super) async fn ready(State(door): State<Door>) -> Result<&'static str, Refusal> {
     match door.node.role() {
-        Role::Leading(..) | Role::Following(_) => {}
+        Role::Leading(_) | Role::Following(_) => {}
         Role::Leaderless | Role::Crashed => return Err(Refusal::no_leader()),
     }
     door.read(crate::store::Reader::lease).await?;

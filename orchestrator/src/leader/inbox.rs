@@ -1,5 +1,7 @@
 //! What the leader's loop is told, and the handle by which the edges tell it.
 
+use std::sync::Arc;
+
 use clb_core::input::{Input, LinkNo};
 use clb_core::output::CancelReceipt;
 use clb_protocol::api::{TaskCounts, WorkerView};
@@ -7,6 +9,9 @@ use clb_protocol::link::{ContainerIdentity, LogLine, WorkerHello, WorkerOrder, W
 use clb_protocol::task::NewTask;
 use clb_protocol::{ContainerNo, TaskId};
 use tokio::sync::{mpsc, oneshot, watch};
+
+use super::feed::{Cursor, Feed};
+use crate::store::Member;
 
 /// What became of one submitted task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +81,14 @@ pub(crate) enum Message {
         /// Under which number the container is registered.
         reply: oneshot::Sender<ContainerNo>,
     },
+    /// An orchestrator that is new or changed.
+    Member(Member),
+    /// Workers are to hear of these orchestrators' base URLs.
+    Orchestrators(Vec<String>),
     /// How things stand.
     Show(oneshot::Sender<Standing>),
+    /// Give every worker up and make no more. Answered when none is left.
+    Retire(oneshot::Sender<()>),
     /// Give the lease up and end the term.
     StepDown,
 }
@@ -98,13 +109,25 @@ pub(crate) struct Standing {
 pub(crate) struct Handle {
     messages: mpsc::UnboundedSender<Message>,
     progress: watch::Receiver<u64>,
+    feed: Arc<Feed>,
+    news: watch::Receiver<Cursor>,
 }
 
 impl Handle {
-    /// A handle and the inbox that it fills. `progress` changes when outcomes are on disk.
-    pub(crate) fn new(progress: watch::Receiver<u64>) -> (Self, mpsc::UnboundedReceiver<Message>) {
+    /// A handle and the inbox that it fills. `progress` changes when outcomes are on disk, `news` when
+    /// there are events in `feed`.
+    pub(super) fn new(
+        progress: watch::Receiver<u64>,
+        feed: Arc<Feed>,
+        news: watch::Receiver<Cursor>,
+    ) -> (Self, mpsc::UnboundedReceiver<Message>) {
         let (messages, inbox) = mpsc::unbounded_channel();
-        (Self { messages, progress }, inbox)
+        (Self { messages, progress, feed, news }, inbox)
+    }
+
+    /// The term's events, and what changes when there are new ones; closes with the term.
+    pub(crate) fn events(&self) -> (Arc<Feed>, watch::Receiver<Cursor>) {
+        (Arc::clone(&self.feed), self.news.clone())
     }
 
     /// Changes when outcomes are on disk; closes with the term.
@@ -150,6 +173,11 @@ impl Handle {
     /// Hands in log lines.
     pub(crate) async fn log(&self, container: ContainerIdentity, lines: Vec<LogLine>) -> Option<ContainerNo> {
         self.ask(|reply| Message::Logs { container, lines, reply }).await
+    }
+
+    /// Gives every worker up and waits until none is left.
+    pub(crate) async fn retire(&self) -> Option<()> {
+        self.ask(Message::Retire).await
     }
 
     /// How things stand.

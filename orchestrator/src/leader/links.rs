@@ -47,6 +47,7 @@ impl Links {
         }
     }
 
+    /// Sends something to everybody.
     pub(super) fn send_all(&self, order: &WorkerOrder) {
         for link in self.links.values() {
             drop(link.orders.send(order.clone()));

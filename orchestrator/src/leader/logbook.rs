@@ -12,6 +12,7 @@ use crate::store::{Batch, LogEntry, Registration};
 #[derive(Debug)]
 pub(crate) struct Logbook {
     numbers: BTreeMap<(String, ContainerId), ContainerNo>,
+    names: BTreeMap<ContainerNo, String>,
     last_number: ContainerNo,
     last_line: LogSeq,
     lines: Vec<LogEntry>,
@@ -25,6 +26,7 @@ impl Logbook {
             known.iter().map(|entry| ((entry.identity.name.clone(), entry.identity.id.clone()), entry.no));
         Self {
             numbers: numbers.collect(),
+            names: known.iter().map(|entry| (entry.no, entry.identity.name.clone())).collect(),
             last_number: known.iter().map(|entry| entry.no).max().unwrap_or_default(),
             last_line,
             lines: Vec::new(),
@@ -40,8 +42,14 @@ impl Logbook {
         }
         self.last_number = self.last_number.next();
         self.numbers.insert(key, self.last_number);
+        self.names.insert(self.last_number, identity.name.clone());
         self.registrations.push(Registration { no: self.last_number, identity: identity.clone(), at: now });
         self.last_number
+    }
+
+    /// The name of the container that has this number.
+    pub(crate) fn name(&self, container: ContainerNo) -> Option<&str> {
+        self.names.get(&container).map(String::as_str)
     }
 
     /// Notes one line.

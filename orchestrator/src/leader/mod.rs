@@ -8,11 +8,16 @@
 //! Not here: what to decide (`clb-core`), how containers are made (`fleet`), what callers may ask
 //! (`http`).
 
+mod commit;
+mod feed;
 mod inbox;
+mod intake;
 mod links;
 mod logbook;
+mod outflow;
 mod specs;
 mod term;
 
+pub(crate) use feed::{Feed, frame};
 pub(crate) use inbox::{Handle, Message, Submitted};
 pub(crate) use term::{Beginning, End, Term};

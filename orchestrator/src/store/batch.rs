@@ -20,17 +20,6 @@ pub(crate) struct Batch {
     pub(crate) renew: Option<Timestamp>,
 }
 
-impl Batch {
-    /// Whether there is nothing to commit.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-            && self.logs.is_empty()
-            && self.containers.is_empty()
-            && self.members.is_empty()
-            && self.renew.is_none()
-    }
-}
-
 /// What a commit found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Committed {

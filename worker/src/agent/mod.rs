@@ -113,6 +113,8 @@ pub(crate) struct Agent {
     contact: Contact,
     /// The highest term that was ever welcomed: a lower one has no say.
     fence: Epoch,
+    /// Base URLs of the orchestrators that the last leader named.
+    named: Vec<String>,
     running: RunningTable,
     outbox: Outbox,
     effects: Vec<Effect>,
@@ -128,6 +130,7 @@ impl Agent {
             phase: Phase::Working,
             contact: Contact::Lost { since: now.instant },
             fence: Epoch(0),
+            named: Vec::new(),
             running: RunningTable::default(),
             outbox: Outbox::default(),
             effects: Vec::new(),
@@ -139,6 +142,15 @@ impl Agent {
     /// The highest term that was welcomed so far.
     pub(crate) fn fence(&self) -> Epoch {
         self.fence
+    }
+
+    /// Base URLs of the orchestrators that the last leader named.
+    pub(crate) fn named(&self) -> &[String] {
+        &self.named
+    }
+
+    fn learn(&mut self, welcome: &Welcome) {
+        self.named = welcome.orchestrators.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
     }
 
     /// The port of the leader, for the log.
@@ -177,6 +189,7 @@ impl Agent {
             return false;
         }
         self.fence = welcome.epoch;
+        self.learn(&welcome);
         for result in &greeting.hello.finished {
             let note = Note::SentResult { task: result.task, port: welcome.port };
             self.effects.push(Effect::Note(now.at, note));

@@ -37,7 +37,7 @@ impl Agent {
                 self.settle(now);
             }
             WorkerOrder::Drain => linked.draining = true,
-            // A second welcome says nothing new: its link stands already.
+            WorkerOrder::Welcome(again) if again.epoch == epoch => self.learn(&again),
             WorkerOrder::Welcome(_) | WorkerOrder::Ping => {}
         }
     }

@@ -144,6 +144,15 @@ fn a_spin_beyond_its_timeout_times_out() {
 }
 
 #[test]
+fn orchestrators_that_are_named_later_are_known_when_the_link_ends() {
+    let mut bench = Bench::linked(1);
+    let orchestrators = vec!["http://b:3012/".to_owned()];
+    bench.order(WorkerOrder::Welcome(Welcome { orchestrators, ..welcome(1) }));
+    bench.agent.handle_unlinked(bench.now, "test");
+    assert_eq!(bench.agent.named(), ["http://b:3012"]);
+}
+
+#[test]
 fn a_result_is_kept_over_links_until_it_is_acknowledged() {
     let mut bench = Bench::linked(1);
     let task = TaskId::now();

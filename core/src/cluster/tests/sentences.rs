@@ -6,8 +6,8 @@ use clb_protocol::api::{VerdictKind, WorkerState};
 use clb_protocol::link::Yield;
 use clb_protocol::{AttemptNo, TaskId};
 
-use super::world::{World, succeeded};
-use crate::input::Input;
+use super::world::{World, container, succeeded};
+use crate::input::{Input, SeenWorker};
 use crate::output::{CancelReceipt, Receipt};
 
 impl World {
@@ -292,4 +292,35 @@ fn no_deadline_stays_in_the_past_while_the_store_takes_nothing() {
     c.tell(Input::StoreAvailable(false));
     c.pass(Duration::from_secs(1));
     assert!(c.cluster.next_deadline().is_none_or(|due| due > c.now));
+}
+
+#[test]
+fn a_list_from_before_a_container_started_does_not_bury_it() {
+    let mut c = World::empty(1);
+    c.observe();
+    let asked_at = c.now;
+    c.now = c.now + Duration::from_millis(5);
+    c.act_once();
+    let worker = c.worker(1).unwrap();
+    let made = SeenWorker { container: container(&worker), worker: worker.clone(), alive: false };
+    c.tell(Input::FleetObserved { seen: vec![made], asked_at });
+    c.join(&worker);
+    c.expect_state(1, WorkerState::Ready);
+    c.tell(Input::FleetObserved { seen: Vec::new(), asked_at });
+    c.expect_state(1, WorkerState::Ready);
+}
+
+#[test]
+fn a_cluster_that_is_taken_down_gives_everything_back_at_no_cost_and_heals_nothing() {
+    let mut c = World::with_workers(2);
+    let task = c.submitted(1)[0];
+    c.tell(Input::Retired);
+    assert!(!c.cluster.is_retired());
+    c.act();
+    assert!(c.cluster.is_retired());
+    assert!(c.containers.is_empty());
+    c.expect_ending(task, None);
+    c.expect_attempt(task, 1, Some(VerdictKind::Drained), false);
+    c.pass(Duration::from_mins(1));
+    assert!(c.actions.is_empty());
 }

@@ -232,7 +232,10 @@ impl World {
             alive: *alive,
         });
         let seen = seen.collect();
-        self.tell(Input::FleetObserved(seen));
+        // Docker answers a moment after it was asked.
+        let asked_at = self.now;
+        self.now = self.now + Duration::from_millis(1);
+        self.tell(Input::FleetObserved { seen, asked_at });
     }
 
     /// Does the first thing that the reducer asked of the engine.
@@ -442,7 +445,7 @@ fn result(task: TaskId, attempt: AttemptNo, epoch: Epoch, gave: Yield) -> Attemp
     AttemptResult { task, attempt, epoch, started_at: Timestamp(0), ended_at: Timestamp(0), gave }
 }
 
-fn container(worker: &WorkerId) -> ContainerId {
+pub(super) fn container(worker: &WorkerId) -> ContainerId {
     ContainerId::from(worker.to_string())
 }
 

@@ -20,6 +20,7 @@ mod tests;
 mod views;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,8 +47,10 @@ pub(crate) struct SqliteReader {
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
     path: PathBuf,
-    /// `None` after a failure, until the next change.
+    /// `None` before the first change, and after a failure until the next one.
     writer: Mutex<Option<Writer>>,
+    /// Whether the file is known to be there and up to date.
+    is_ready: AtomicBool,
     reader: SqliteReader,
 }
 
@@ -73,10 +76,31 @@ impl SqliteReader {
 }
 
 impl SqliteStore {
-    /// Opens the file at `path`, makes it when there is none and brings it up to date when it is old.
+    /// The file at `path`. The first question for the lease opens it, makes it when there is none and
+    /// brings it up to date when it is old; an error is that question's, and the next one tries again.
+    pub(crate) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            writer: Mutex::new(None),
+            is_ready: AtomicBool::new(false),
+            reader: SqliteReader::lazy(path),
+        }
+    }
+
+    /// A file that is there and up to date.
+    #[cfg(test)]
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let writer = Writer::new(schema::open_writer(path)?);
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(Some(writer)), reader: SqliteReader::lazy(path) })
+        let store = Self::new(path);
+        store.make_ready()?;
+        Ok(store)
+    }
+
+    fn make_ready(&self) -> Result<()> {
+        if !self.is_ready.load(Ordering::Acquire) {
+            self.write(|_| Ok(()))?;
+            self.is_ready.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Runs `change` on the connection that writes. It is taken out meanwhile, so that neither an error
@@ -161,7 +185,12 @@ impl Reader for SqliteReader {
 /// Reads go to the reader beside the writer.
 macro_rules! delegate {
     ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
-        impl Reader for SqliteStore {$(
+        impl Reader for SqliteStore {
+            fn lease(&self) -> Result<Option<Lease>> {
+                self.make_ready()?;
+                self.reader.lease()
+            }
+        $(
             fn $name(&self, $($argument: $type),*) -> Result<$output> {
                 self.reader.$name($($argument),*)
             }
@@ -170,7 +199,6 @@ macro_rules! delegate {
 }
 
 delegate! {
-    lease() -> Option<Lease>;
     task(id: TaskId) -> Option<TaskView>;
     existing(tasks: &[NewTask]) -> Vec<Option<Existing>>;
     specs(ids: &[TaskId]) -> Vec<(TaskId, Box<RawValue>)>;

@@ -9,6 +9,11 @@ use rusqlite::{Connection, params};
 use super::failure::{from_json, raw_json, to_json};
 use crate::store::{Member, ObituaryList, Registration, Result, Statistics};
 
+/// How to make the container is told later than that it is there, and not told again.
+const ADD_MEMBER: &str = "INSERT INTO members VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
+    blueprint = coalesce(excluded.blueprint, CASE WHEN container = excluded.container THEN blueprint END),
+    container = excluded.container, url = excluded.url, public_url = excluded.public_url";
+
 /// Writes down who is there.
 pub(super) fn register(
     transaction: &Connection,
@@ -27,15 +32,13 @@ pub(super) fn register(
         ])?;
     }
     for member in members {
-        transaction.prepare_cached("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?)")?.execute(
-            params![
-                member.name.as_str(),
-                member.container.as_str(),
-                member.url,
-                member.public_url,
-                member.blueprint.as_ref().map(|blueprint| blueprint.get()),
-            ],
-        )?;
+        transaction.prepare_cached(ADD_MEMBER)?.execute(params![
+            member.name.as_str(),
+            member.container.as_str(),
+            member.url,
+            member.public_url,
+            member.blueprint.as_ref().map(|blueprint| blueprint.get()),
+        ])?;
     }
     Ok(())
 }

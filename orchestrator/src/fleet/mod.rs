@@ -1,0 +1,262 @@
+//! Does to the engine what the core decided, and tells the core what the engine says.
+//!
+//! `workers.rs` has what is done to one worker's container, `members.rs` how the other orchestrators
+//! are brought back. The loop here only starts jobs and takes in what they bring: a slow engine holds
+//! up nothing but the job that waits for it.
+
+mod members;
+mod workers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clb_core::input::{Input, SeenWorker};
+use clb_core::output::FleetAction;
+use clb_protocol::{ContainerId, MemberName, Timestamp, WorkerId};
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::docker::{Blueprint, Docker, Event, Myself, Role, Seen, State, What, WorkerPlan};
+use crate::leader::{Handle, Message};
+use crate::node::Node;
+
+pub(crate) use members::Members;
+pub(crate) use workers::remove_all;
+
+/// How often Docker's list is held against what should be there.
+const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// One term's hands.
+pub(crate) struct Fleet {
+    node: Arc<Node>,
+    docker: Docker,
+    myself: Option<Arc<Myself>>,
+    leader: Handle,
+    members: Members,
+    meters: BTreeMap<WorkerId, AbortHandle>,
+    /// Containers that are being made: a burial waits for the making.
+    creations: BTreeMap<WorkerId, JoinHandle<()>>,
+    jobs: JoinSet<News>,
+    is_listing: bool,
+    must_list_again: bool,
+}
+
+/// What a job brings.
+enum News {
+    /// Nothing that the leader has not been told already.
+    Nothing,
+    /// Docker's list, asked for at that time; `None` when it could not be read.
+    Listed(Timestamp, Option<Vec<Seen>>),
+    /// How another orchestrator's container is made.
+    Known(MemberName, ContainerId, Box<Blueprint>),
+    /// It was tried to bring another orchestrator back, or to look at it.
+    Tried(MemberName),
+}
+
+impl Fleet {
+    /// Hands for the term whose loop `leader` reaches.
+    pub(crate) fn new(
+        node: Arc<Node>,
+        docker: Docker,
+        myself: Option<Arc<Myself>>,
+        leader: Handle,
+        members: Members,
+    ) -> Self {
+        Self {
+            node,
+            docker,
+            myself,
+            leader,
+            members,
+            meters: BTreeMap::new(),
+            creations: BTreeMap::new(),
+            jobs: JoinSet::new(),
+            is_listing: false,
+            must_list_again: false,
+        }
+    }
+
+    /// Works until `actions` closes, which is the end of the term.
+    pub(crate) async fn run(mut self, mut actions: mpsc::UnboundedReceiver<FleetAction>) {
+        let (news, mut events) = mpsc::unbounded_channel();
+        let watcher = self.docker.watch(news);
+        let mut reconcile = interval(RECONCILE_EVERY);
+        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                action = actions.recv() => match action {
+                    Some(action) => self.act(action),
+                    None => break,
+                },
+                Some(event) = events.recv() => self.take_event(event),
+                _ = reconcile.tick() => self.list(),
+                Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
+                    if let Ok(news) = done {
+                        self.take_news(news);
+                    }
+                }
+            }
+        }
+        watcher.abort();
+    }
+
+    fn act(&mut self, action: FleetAction) {
+        let (docker, leader) = (self.docker.clone(), self.leader.clone());
+        match action {
+            FleetAction::Create { worker, port } => {
+                let plan = self.plan(worker.clone(), port);
+                self.creations.retain(|_, making| !making.is_finished());
+                self.creations.insert(worker, tokio::spawn(workers::make(docker, plan, leader)));
+            }
+            FleetAction::Bury { worker, container } => {
+                if let Some(meter) = self.meters.remove(&worker) {
+                    meter.abort();
+                }
+                let making = self.creations.remove(&worker);
+                self.jobs.spawn(async move {
+                    if let Some(making) = making {
+                        drop(making.await);
+                    }
+                    let remains = workers::bury(&docker, &worker, container).await;
+                    leader.tell(Message::Fact(Input::Buried { worker, remains }));
+                    News::Nothing
+                });
+            }
+            FleetAction::Probe { worker, port, .. } => {
+                let host = docker.worker_container_name(&worker);
+                self.jobs.spawn(async move {
+                    let answer = workers::probe(&host, port).await;
+                    leader.tell(Message::Fact(Input::WorkerProbed { worker, answer }));
+                    News::Nothing
+                });
+            }
+            FleetAction::RemoveStray(container) => {
+                self.jobs.spawn(async move {
+                    if let Err(error) = docker.remove_forced(&container).await {
+                        tracing::warn!("{container} could not be removed: {error}");
+                    }
+                    News::Nothing
+                });
+            }
+            FleetAction::Measure { worker, container } => self.measure(worker, container),
+        }
+    }
+
+    fn measure(&mut self, worker: WorkerId, container: ContainerId) {
+        let (docker, leader, of) = (self.docker.clone(), self.leader.clone(), worker.clone());
+        let meter = self.jobs.spawn(async move {
+            let mut samples = std::pin::pin!(docker.usage(&container));
+            while let Some(usage) = samples.next().await {
+                leader.tell(Message::Fact(Input::UsageSampled { worker: of.clone(), usage }));
+            }
+            News::Nothing
+        });
+        if let Some(former) = self.meters.insert(worker, meter) {
+            former.abort();
+        }
+    }
+
+    fn plan(&self, worker: WorkerId, port: u16) -> WorkerPlan {
+        let options = &self.node.options;
+        let mut env = vec![
+            format!("CLB_ORCHESTRATORS={}", self.node.orchestrators().join(",")),
+            format!("CLB_POOL={}", worker.pool),
+            format!("CLB_SLOT={}", worker.slot),
+            format!("CLB_GENERATION={}", worker.generation),
+            format!("CLB_LISTEN=0.0.0.0:{port}"),
+            format!("CLB_PORT={port}"),
+            format!("CLB_SLOTS={}", options.worker_slots),
+        ];
+        env.extend(options.token.iter().map(|token| format!("CLB_TOKEN={token}")));
+        WorkerPlan {
+            worker,
+            image: options.worker_image.clone(),
+            network: self.myself.as_ref().and_then(|myself| myself.worker_network.clone()),
+            env,
+            port,
+            host_port: port,
+            memory_bytes: options.worker_memory,
+            cpus: options.worker_cpus,
+            pids: options.worker_pids,
+            stop_grace: STOP_GRACE,
+            own_labels: self.myself.as_ref().map(|myself| myself.labels.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        let event = match event {
+            Event::Resync { .. } => return self.list(),
+            Event::Away { .. } => return,
+            Event::Container(event) => event,
+        };
+        match (event.role, event.what) {
+            (Role::Worker(worker), What::Died { .. }) => {
+                self.leader.tell(Message::Fact(Input::ContainerDied(worker)));
+            }
+            (Role::Worker(worker), What::Killed { signal }) => {
+                self.leader.tell(Message::Fact(Input::ContainerSignalled { worker, signal }));
+            }
+            (Role::Orchestrator(_), What::Died { .. } | What::Started | What::Destroyed) => self.list(),
+            _ => {}
+        }
+    }
+
+    /// Asks for Docker's list; one question at a time.
+    fn list(&mut self) {
+        if std::mem::replace(&mut self.is_listing, true) {
+            self.must_list_again = true;
+            return;
+        }
+        let docker = self.docker.clone();
+        self.jobs.spawn(async move {
+            let asked_at = Timestamp::now();
+            let seen = docker.list().await;
+            if let Err(error) = &seen {
+                tracing::debug!("the list of containers cannot be read: {error}");
+            }
+            News::Listed(asked_at, seen.ok())
+        });
+    }
+
+    fn take_news(&mut self, news: News) {
+        match news {
+            News::Nothing => {}
+            News::Listed(asked_at, seen) => {
+                self.is_listing = false;
+                if std::mem::take(&mut self.must_list_again) {
+                    self.list();
+                }
+                if let Some(seen) = seen {
+                    self.take_list(&seen, asked_at);
+                }
+            }
+            News::Known(name, container, blueprint) => {
+                let member = self.members.learn(&self.node, name, container, *blueprint);
+                if let Some(member) = member {
+                    self.leader.tell(Message::Member(member));
+                }
+            }
+            News::Tried(name) => self.members.take_try(&name, Timestamp::now()),
+        }
+    }
+
+    fn take_list(&mut self, seen: &[Seen], asked_at: Timestamp) {
+        let workers = seen.iter().filter_map(|seen| match &seen.role {
+            Role::Worker(worker) => Some(SeenWorker {
+                container: seen.id.clone(),
+                worker: worker.clone(),
+                alive: matches!(seen.state, State::Running | State::Paused | State::Restarting),
+            }),
+            _ => None,
+        });
+        let observed = Input::FleetObserved { seen: workers.collect(), asked_at };
+        self.leader.tell(Message::Fact(observed));
+        for job in self.members.reconcile(&self.node, &self.docker, seen, asked_at) {
+            self.jobs.spawn(job);
+        }
+    }
+}

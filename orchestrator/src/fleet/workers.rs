@@ -1,0 +1,129 @@
+//! What is done to one worker's container.
+
+use std::time::Duration;
+
+use clb_core::fleet::Remains;
+use clb_core::input::{Input, ProbeAnswer};
+use clb_protocol::{ContainerId, WorkerId};
+use http_body_util::Empty;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::docker::{Docker, EngineError, Role, State, WorkerPlan};
+use crate::leader::{Handle, Message};
+
+/// How many of a dead container's last lines are kept.
+const LAST_LINES: usize = 50;
+/// How long a dead container may take to be seen as dead by the engine.
+const DEATH_LIMIT: Duration = Duration::from_secs(2);
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a container waits for an engine that is out of reach before its making counts as failed.
+const ENGINE_WAIT: Duration = Duration::from_secs(20);
+const SHORT_REST: Duration = Duration::from_millis(100);
+const LONG_REST: Duration = Duration::from_secs(5);
+
+/// Makes and starts a container, and tells the leader what became of it.
+pub(super) async fn make(docker: Docker, plan: WorkerPlan, leader: Handle) {
+    let began = Instant::now();
+    let made = loop {
+        match make_once(&docker, &plan).await {
+            Err(error) if error.is_absence() && began.elapsed() < ENGINE_WAIT => {
+                tracing::debug!("{} waits for the Docker engine: {error}", plan.worker);
+                sleep(SHORT_REST * 5).await;
+            }
+            made => break made,
+        }
+    };
+    let worker = plan.worker;
+    let fact = match made {
+        Ok(container) => Input::ContainerStarted { worker, container },
+        Err(error) => Input::ContainerFailed { worker, reason: error.to_string() },
+    };
+    leader.tell(Message::Fact(fact));
+}
+
+/// One that stands in its way is from a former term and goes.
+async fn make_once(docker: &Docker, plan: &WorkerPlan) -> Result<ContainerId, EngineError> {
+    let container = match docker.create_worker(plan).await {
+        Err(EngineError::NameTaken { .. }) => {
+            let former = docker.inspect_by_name(&docker.worker_container_name(&plan.worker)).await?;
+            docker.remove_forced(&former.id).await?;
+            docker.create_worker(plan).await?
+        }
+        created => created?,
+    };
+    if let Err(error) = docker.start(&container).await {
+        docker.remove_forced(&container).await?;
+        return Err(error);
+    }
+    Ok(container)
+}
+
+/// Looks at a container, ends what still lives of it and removes it, however often that takes.
+pub(super) async fn bury(docker: &Docker, worker: &WorkerId, container: Option<ContainerId>) -> Remains {
+    let container = match container {
+        Some(container) => container,
+        None => match docker.inspect_by_name(&docker.worker_container_name(worker)).await {
+            Ok(found) if found.role == Role::Worker(worker.clone()) => found.id,
+            _ => return Remains::default(),
+        },
+    };
+    let remains = autopsy(docker, &container).await;
+    let mut rest = SHORT_REST;
+    while let Err(error) = docker.remove_forced(&container).await {
+        tracing::warn!("{worker} could not be removed, trying again: {error}");
+        sleep(rest).await;
+        rest = (rest * 2).min(LONG_REST);
+    }
+    remains
+}
+
+async fn autopsy(docker: &Docker, container: &ContainerId) -> Remains {
+    let started = Instant::now();
+    loop {
+        let Ok(found) = docker.inspect(container).await else { return Remains::default() };
+        let is_dead = matches!(found.state, State::Exited | State::Dead);
+        if is_dead || started.elapsed() >= DEATH_LIMIT {
+            let last_logs = docker.last_lines(container, LAST_LINES).await.unwrap_or_default();
+            return Remains {
+                exit_code: if is_dead { found.exit_code } else { None },
+                oom: found.oom_killed,
+                memory_limit_bytes: found.memory_limit_bytes,
+                last_logs,
+            };
+        }
+        if docker.kill(container, "SIGKILL").await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Asks a worker's own pages how it is.
+pub(super) async fn probe(host: &str, port: u16) -> ProbeAnswer {
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
+    let request = http::Request::get(format!("http://{host}:{port}/")).body(Empty::<bytes::Bytes>::new());
+    let Ok(request) = request else { return ProbeAnswer::Silent };
+    match timeout(PROBE_LIMIT, client.request(request)).await {
+        Ok(Ok(answer)) if answer.status() == http::StatusCode::IM_A_TEAPOT => ProbeAnswer::Stopped,
+        Ok(Ok(_)) => ProbeAnswer::Alive,
+        _ => ProbeAnswer::Silent,
+    }
+}
+
+/// Removes every worker's container, whoever made it, until none is left: the cluster is taken down.
+pub(crate) async fn remove_all(docker: &Docker) {
+    loop {
+        let Ok(seen) = docker.list().await else { return };
+        let workers: Vec<_> = seen.into_iter().filter(|it| matches!(it.role, Role::Worker(_))).collect();
+        if workers.is_empty() {
+            return;
+        }
+        let removals = workers.iter().map(|worker| docker.remove_forced(&worker.id));
+        for (worker, removal) in workers.iter().zip(futures::future::join_all(removals).await) {
+            if let Err(error) = removal {
+                tracing::warn!("{} could not be removed: {error}", worker.name);
+                sleep(SHORT_REST).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What is to be committed next, and what waits for it.
+//!
+//! Submissions, outcomes and cancellations go to disk at once, for somebody waits for them. The start
+//! of an attempt and log lines ride along, or go by themselves after [`RIDE_LIMIT`]: workers say what
+//! they run, so a start that is not on record is no loss. A start whose task ends before it was written
+//! need not be written at all, for the end has everything that it says.
+
+use std::time::Duration;
+
+use clb_core::input::LinkNo;
+use clb_core::output::{CancelReceipt, Change};
+use clb_protocol::{AttemptNo, TaskId, Timestamp};
+use rustc_hash::FxHashMap;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::inbox::Submitted;
+use super::logbook::Logbook;
+use crate::store::{Batch, Member};
+
+/// How long something that nobody waits for may stay unwritten.
+const RIDE_LIMIT: Duration = Duration::from_millis(20);
+
+/// What waits for a batch to be on disk.
+#[derive(Debug)]
+pub(super) enum Release {
+    /// The answer to a submission.
+    Submission { statuses: Vec<(TaskId, Submitted)>, reply: oneshot::Sender<Vec<(TaskId, Submitted)>> },
+    /// The answer to a cancellation.
+    Cancellation { receipt: CancelReceipt, reply: oneshot::Sender<CancelReceipt> },
+    /// The acknowledgement of a result.
+    Ack(LinkNo, TaskId, AttemptNo),
+    /// The news that a task has ended.
+    Ended(TaskId),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    batch: Batch,
+    releases: Vec<Release>,
+    /// Starts of attempts that may be needless, in order.
+    starts: Vec<Option<Change>>,
+    start_of: FxHashMap<TaskId, usize>,
+    /// Since when something rides that nobody waits for.
+    riding_since: Option<Instant>,
+    is_urgent: bool,
+}
+
+impl Pending {
+    /// Adds a change.
+    pub(super) fn push(&mut self, change: Change) {
+        match &change {
+            Change::AttemptStarted { task, .. } => {
+                let task = *task;
+                self.write_start_of(task, None);
+                self.start_of.insert(task, self.starts.len());
+                self.starts.push(Some(change));
+                self.ride();
+                return;
+            }
+            Change::TaskEnded { task, last, .. } => {
+                self.write_start_of(*task, last.as_ref().map(|last| last.attempt));
+            }
+            Change::AttemptEnded { task, .. } | Change::AttemptJudged { task, .. } => {
+                self.write_start_of(*task, None);
+            }
+            Change::TaskAccepted { .. } | Change::SlotFilled { .. } | Change::Died(_) => {}
+        }
+        self.batch.changes.push(change);
+        self.is_urgent = true;
+    }
+
+    /// Adds what waits for all that was added so far.
+    pub(super) fn push_release(&mut self, release: Release) {
+        self.releases.push(release);
+        self.is_urgent = true;
+    }
+
+    /// Adds an orchestrator that is new or changed.
+    pub(super) fn push_member(&mut self, member: Member) {
+        self.batch.members.push(member);
+        self.is_urgent = true;
+    }
+
+    /// Keeps the lease until then.
+    pub(super) fn renew(&mut self, until: Timestamp) {
+        self.batch.renew = Some(until);
+        self.is_urgent = true;
+    }
+
+    /// Something was added to the logbook, which is drained into the next batch.
+    pub(super) fn ride(&mut self) {
+        self.riding_since.get_or_insert_with(Instant::now);
+    }
+
+    /// When the next batch is due; `None` when there is nothing for it.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.is_urgent { Some(Instant::now()) } else { self.riding_since.map(|since| since + RIDE_LIMIT) }
+    }
+
+    /// Takes everything that is to be written now.
+    pub(super) fn take(&mut self, logbook: &mut Logbook, now: Instant) -> (Batch, Vec<Release>) {
+        if self.riding_since.is_some_and(|since| since + RIDE_LIMIT <= now) {
+            self.write_starts();
+        }
+        logbook.drain_into(&mut self.batch);
+        self.is_urgent = false;
+        (std::mem::take(&mut self.batch), std::mem::take(&mut self.releases))
+    }
+
+    /// Puts every start into the next batch: there will be no end for them in this term.
+    pub(super) fn write_starts(&mut self) {
+        self.start_of.clear();
+        self.batch.changes.extend(self.starts.drain(..).flatten());
+        self.riding_since = None;
+    }
+
+    /// Puts back what could not be written, before everything that came since, without the submissions
+    /// of both: these are refused. Returns them, and the replies to their submitters.
+    pub(super) fn put_back(&mut self, mut batch: Batch, releases: Vec<Release>, reason: &str) -> Vec<TaskId> {
+        let refused = accepted(&batch).chain(accepted(&self.batch)).collect();
+        let is_kept = |change: &Change| !matches!(change, Change::TaskAccepted { .. });
+        batch.changes.retain(is_kept);
+        batch.changes.extend(self.batch.changes.drain(..).filter(is_kept));
+        batch.logs.append(&mut self.batch.logs);
+        batch.containers.append(&mut self.batch.containers);
+        batch.members.append(&mut self.batch.members);
+        batch.renew = self.batch.renew.or(batch.renew);
+        self.batch = batch;
+        self.is_urgent = true;
+        let waiting = std::mem::take(&mut self.releases);
+        for release in releases.into_iter().chain(waiting) {
+            match release {
+                Release::Submission { mut statuses, reply } => {
+                    for (_, status) in &mut statuses {
+                        *status = Submitted::Refused(reason.to_owned());
+                    }
+                    // A caller that hung up gets its answer when it asks again.
+                    drop(reply.send(statuses));
+                }
+                other => self.releases.push(other),
+            }
+        }
+        refused
+    }
+
+    /// Writes the start of a task's attempt that is not written yet, unless it is `needless`.
+    fn write_start_of(&mut self, task: TaskId, needless: Option<AttemptNo>) {
+        let Some(place) = self.start_of.remove(&task) else { return };
+        let Some(start) = self.starts[place].take() else { return };
+        let is_needless =
+            matches!(&start, Change::AttemptStarted { attempt, .. } if Some(*attempt) == needless);
+        if !is_needless {
+            self.batch.changes.push(start);
+        }
+    }
+}
+
+/// The submissions in a batch.
+pub(super) fn accepted(batch: &Batch) -> impl Iterator<Item = TaskId> + '_ {
+    batch.changes.iter().filter_map(|change| match change {
+        Change::TaskAccepted { task, .. } => Some(task.id),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clb_core::output::{Ending, LastAttempt};
+    use clb_protocol::{Epoch, Generation, LogSeq, OutcomeSeq, SlotNo, WorkerId};
+
+    use super::*;
+
+    const TASK: TaskId = TaskId::from_bytes([7; 16]);
+
+    fn worker() -> WorkerId {
+        WorkerId { pool: "default".into(), slot: SlotNo(1), generation: Generation(1) }
+    }
+
+    fn started(attempt: u32) -> Change {
+        let (attempt, epoch, at) = (AttemptNo(attempt), Epoch(1), Timestamp(0));
+        Change::AttemptStarted { task: TASK, attempt, worker: worker(), epoch, at }
+    }
+
+    fn ended(attempt: u32) -> Change {
+        let last = LastAttempt {
+            attempt: AttemptNo(attempt),
+            worker: worker(),
+            epoch: Epoch(1),
+            started_at: Timestamp(0),
+            verdict: None,
+        };
+        let (seq, at, ending) = (OutcomeSeq(1), Timestamp(1), Ending::Cancelled);
+        Change::TaskEnded { seq, task: TASK, at, ending, last: Some(last) }
+    }
+
+    fn lost(attempt: u32) -> Change {
+        let (attempt, at) = (AttemptNo(attempt), Timestamp(1));
+        Change::AttemptEnded { task: TASK, attempt, at, verdict: None, costs: true }
+    }
+
+    fn written(pending: &mut Pending, after: Duration) -> Vec<&'static str> {
+        let mut logbook = Logbook::resume(&[], LogSeq(0));
+        let (batch, _) = pending.take(&mut logbook, Instant::now() + after);
+        let name = |change: &Change| match change {
+            Change::AttemptStarted { .. } => "start",
+            Change::AttemptEnded { .. } => "loss",
+            Change::TaskEnded { .. } => "end",
+            _ => "other",
+        };
+        batch.changes.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_start_waits_a_little_and_is_written_by_itself_then() {
+        let mut pending = Pending::default();
+        pending.push(started(1));
+        assert!(pending.due().is_some_and(|due| due > Instant::now()));
+        assert!(written(&mut pending, Duration::ZERO).is_empty());
+        assert_eq!(written(&mut pending, RIDE_LIMIT), ["start"]);
+        assert_eq!(pending.due(), None);
+    }
+
+    #[test]
+    fn the_end_of_the_same_attempt_makes_its_start_needless() {
+        let mut pending = Pending::default();
+        pending.push(started(1));
+        pending.push(ended(1));
+        assert!(pending.due().is_some_and(|due| due <= Instant::now()));
+        assert_eq!(written(&mut pending, RIDE_LIMIT), ["end"]);
+    }
+
+    #[test]
+    fn a_start_is_written_before_everything_else_that_concerns_its_task() {
+        let mut pending = Pending::default();
+        for change in [started(1), lost(1), started(2), ended(1)] {
+            pending.push(change);
+        }
+        assert_eq!(written(&mut pending, Duration::ZERO), ["start", "loss", "start", "end"]);
+    }
+
+    #[tokio::test]
+    async fn what_the_store_refused_is_kept_and_submitters_hear_of_it() {
+        let mut pending = Pending::default();
+        let (reply, mut answer) = oneshot::channel();
+        pending.push(ended(1));
+        pending.push_release(Release::Ended(TASK));
+        pending.push_release(Release::Submission { statuses: vec![(TASK, Submitted::Accepted)], reply });
+        let (batch, releases) = pending.take(&mut Logbook::resume(&[], LogSeq(0)), Instant::now());
+        assert!(pending.put_back(batch, releases, "full").is_empty());
+        assert_eq!(answer.try_recv().unwrap(), [(TASK, Submitted::Refused("full".to_owned()))]);
+        assert_eq!(written(&mut pending, Duration::ZERO), ["end"]);
+    }
+}

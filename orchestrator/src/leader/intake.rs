@@ -1,0 +1,125 @@
+//! What the loop does with each message.
+
+use clb_core::input::{Input, LinkNo};
+use clb_core::output::{CancelReceipt, Receipt};
+use clb_protocol::link::{ContainerIdentity, ContainerRole, WorkerHello, WorkerOrder, WorkerReport};
+use clb_protocol::task::NewTask;
+use clb_protocol::{TaskId, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use super::commit::Release;
+use super::inbox::{Message, Standing, Submitted};
+use super::term::Term;
+
+impl Term {
+    pub(super) fn take_message(&mut self, message: Message, now: Timestamp) {
+        match message {
+            Message::Submit { tasks, reply } => self.submit(tasks, reply, now),
+            Message::Cancel { id, reply } => {
+                let receipt = self.handle(Input::CancelRequested(id), now).cancelled;
+                let receipt = receipt.unwrap_or(CancelReceipt::NotOpen);
+                self.pending.push_release(Release::Cancellation { receipt, reply });
+            }
+            Message::Watch { id, reply } => {
+                if self.cluster.is_open(id) || self.ending.contains(&id) {
+                    self.watchers.entry(id).or_default().push(reply);
+                } else {
+                    let _ = reply.send(());
+                }
+            }
+            Message::Joined { hello, orders, reply } => self.join(*hello, orders, reply, now),
+            Message::Reported { link, report } => self.report(link, report, now),
+            Message::Closed(link) => {
+                if self.links.close(link) {
+                    self.handle(Input::LinkClosed(link), now);
+                }
+            }
+            Message::Fact(input) => drop(self.handle(input, now)),
+            Message::Logs { container, lines, reply } => {
+                let _ = reply.send(self.logbook.take_in(&container, lines, now));
+                self.pending.ride();
+            }
+            Message::Member(member) => self.pending.push_member(member),
+            Message::Orchestrators(urls) => {
+                self.welcome.orchestrators = urls;
+                self.links.send_all(&WorkerOrder::Welcome(self.welcome.clone()));
+            }
+            Message::Show(reply) => {
+                let standing = Standing {
+                    tasks: self.cluster.counts(),
+                    workers: self.cluster.workers().collect(),
+                    store_trouble: self.trouble.clone(),
+                };
+                drop(reply.send(standing));
+            }
+            Message::Retire(reply) => {
+                self.retirement = Some(reply);
+                self.handle(Input::Retired, now);
+            }
+            Message::StepDown => {
+                self.pending.write_starts();
+                self.stepping_down = true;
+            }
+        }
+    }
+
+    fn submit(
+        &mut self,
+        tasks: Vec<NewTask>,
+        reply: oneshot::Sender<Vec<(TaskId, Submitted)>>,
+        now: Timestamp,
+    ) {
+        if let Some(reason) = &self.trouble {
+            let refused = tasks.iter().map(|task| (task.id, Submitted::Refused(reason.clone())));
+            drop(reply.send(refused.collect()));
+            return;
+        }
+        for task in &tasks {
+            if let Ok(spec) = serde_json::value::to_raw_value(&task.spec) {
+                self.specs.keep(task.id, spec);
+            }
+        }
+        let receipts = self.handle(Input::Submitted(tasks), now).receipts;
+        let statuses = receipts.into_iter().map(|(id, receipt)| (id, status(receipt))).collect();
+        self.pending.push_release(Release::Submission { statuses, reply });
+    }
+
+    fn join(
+        &mut self,
+        hello: WorkerHello,
+        orders: mpsc::UnboundedSender<WorkerOrder>,
+        reply: oneshot::Sender<LinkNo>,
+        now: Timestamp,
+    ) {
+        let identity = ContainerIdentity {
+            name: hello.worker.name(),
+            id: hello.container.clone(),
+            role: ContainerRole::Worker,
+        };
+        self.logbook.number(&identity, now);
+        let link = self.links.open(orders, identity);
+        self.links.send(link, WorkerOrder::Welcome(self.welcome.clone()));
+        let _ = reply.send(link);
+        self.handle(Input::WorkerJoined { link, hello }, now);
+    }
+
+    fn report(&mut self, link: LinkNo, report: WorkerReport, now: Timestamp) {
+        if !report.logs.is_empty()
+            && let Some(identity) = self.links.identity(link)
+        {
+            self.logbook.take_in(identity, report.logs, now);
+            self.pending.ride();
+        }
+        let leaving = report.leaving.map(|leaving| leaving.returned);
+        self.handle(Input::WorkerReported { link, finished: report.finished, leaving }, now);
+    }
+}
+
+fn status(receipt: Receipt) -> Submitted {
+    match receipt {
+        Receipt::Accepted => Submitted::Accepted,
+        Receipt::Known => Submitted::Known,
+        Receipt::QueueFull => Submitted::QueueFull,
+        Receipt::NoSuchPool => Submitted::NoSuchPool,
+    }
+}

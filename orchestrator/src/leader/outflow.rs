@@ -1,0 +1,101 @@
+//! What the loop does with each answer of the core.
+
+use std::collections::BTreeMap;
+
+use clb_core::input::{Input, LinkNo};
+use clb_core::output::{Change, Note, Order, Output};
+use clb_protocol::link::{LogLine, RunOrder, WorkerOrder};
+use clb_protocol::{TaskId, Timestamp, seed};
+
+use super::commit::Release;
+use super::term::Term;
+
+impl Term {
+    /// Lets the core decide and does what it says. The answers to callers are left in the output.
+    pub(super) fn handle(&mut self, input: Input, now: Timestamp) -> Output {
+        let mut out = self.cluster.handle(input, now);
+        self.send_orders(&out.orders);
+        for (link, task, attempt) in out.acks.drain(..) {
+            self.pending.push_release(Release::Ack(link, task, attempt));
+        }
+        for action in out.fleet.drain(..) {
+            // The fleet's task ends with the term; what it does not do any more, the next leader does.
+            drop(self.fleet.send(action));
+        }
+        for link in out.dropped.drain(..) {
+            self.links.close(link);
+        }
+        for note in out.notes.drain(..) {
+            self.note(note, now);
+        }
+        for change in &out.changes {
+            if let Change::TaskEnded { task, .. } = change {
+                self.ending.insert(*task);
+                self.pending.push_release(Release::Ended(*task));
+            }
+        }
+        for change in out.changes.drain(..) {
+            self.pending.push(change);
+        }
+        if self.cluster.is_retired()
+            && let Some(reply) = self.retirement.take()
+        {
+            let _ = reply.send(());
+        }
+        out
+    }
+
+    fn send_orders(&mut self, orders: &[(LinkNo, Order)]) {
+        let mut specs: BTreeMap<TaskId, _> = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (_, order) in orders {
+            if let Order::Run(task, _) = order {
+                match self.specs.take(*task) {
+                    Some(spec) => drop(specs.insert(*task, spec)),
+                    None => missing.push(*task),
+                }
+            }
+        }
+        if !missing.is_empty() {
+            match self.store.specs(&missing) {
+                Ok(found) => specs.extend(found),
+                Err(error) => tracing::error!("the specs of {} tasks cannot be read: {error}", missing.len()),
+            }
+        }
+        let mut runs: BTreeMap<LinkNo, Vec<RunOrder>> = BTreeMap::new();
+        for (link, order) in orders {
+            match order {
+                Order::Run(task, attempt) => {
+                    if let Some(spec) = specs.remove(task) {
+                        runs.entry(*link).or_default().push(RunOrder {
+                            task: *task,
+                            attempt: *attempt,
+                            spec,
+                        });
+                    }
+                }
+                Order::Cancel(task, attempt) => {
+                    self.links.send(*link, WorkerOrder::Cancel(vec![(*task, *attempt)]));
+                }
+            }
+        }
+        for (link, orders) in runs {
+            self.links.send(link, WorkerOrder::Run(orders));
+        }
+    }
+
+    fn note(&mut self, note: Note, now: Timestamp) {
+        let (task, message) = match note {
+            Note::ReceivedPayload(id) => (Some(id), seed::received_payload(id)),
+            Note::SentPayload(id, port) => (Some(id), seed::sent_payload(id, port)),
+            Note::ReceivedResult(id) => (Some(id), seed::received_result(id)),
+            Note::SentResult(id) => (Some(id), seed::sent_result_to_client(id, self.client_port)),
+            Note::WorkerCrashed => (None, seed::WORKER_CRASHED.to_owned()),
+            Note::Fleet(message) => (None, message),
+        };
+        let line = LogLine { at: now, task, message };
+        self.journal.show(&line);
+        self.logbook.write(self.own_number, now, task, line.message);
+        self.pending.ride();
+    }
+}

@@ -1,0 +1,151 @@
+//! The orchestrators, as the leader knows them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use clb_protocol::api::{MemberView, Role};
+use clb_protocol::link::StandbyHello;
+use clb_protocol::{ContainerId, MemberName, Timestamp};
+
+use crate::store::Member;
+
+/// One orchestrator.
+#[derive(Clone, Debug)]
+struct Entry {
+    role: Role,
+    since: Timestamp,
+    container: ContainerId,
+    url: String,
+    public_url: String,
+}
+
+/// All of them but this one.
+#[derive(Debug, Default)]
+pub(crate) struct Roster(Mutex<BTreeMap<MemberName, Entry>>);
+
+impl Roster {
+    /// Begins a term with what the store has: all but `me`, down until they say otherwise.
+    pub(crate) fn begin(&self, me: &MemberName, members: &[Member]) {
+        let mut entries = self.entries();
+        entries.clear();
+        for member in members.iter().filter(|member| member.name != *me) {
+            entries.insert(
+                member.name.clone(),
+                Entry {
+                    role: Role::Down,
+                    since: Timestamp::now(),
+                    container: member.container.clone(),
+                    url: member.url.clone(),
+                    public_url: member.public_url.clone(),
+                },
+            );
+        }
+    }
+
+    /// Notes that a standby is there.
+    pub(crate) fn join(&self, hello: &StandbyHello) {
+        let entry = Entry {
+            role: Role::Standby,
+            since: Timestamp::now(),
+            container: hello.container.clone(),
+            url: hello.url.clone(),
+            public_url: hello.public_url.clone(),
+        };
+        self.entries().insert(hello.member.clone(), entry);
+    }
+
+    /// Notes what became of one. A container that is not the newest of that name is not heard.
+    pub(crate) fn put(&self, name: &MemberName, container: &ContainerId, role: Role) {
+        if let Some(entry) = self.entries().get_mut(name)
+            && entry.container == *container
+            && entry.role != role
+        {
+            (entry.role, entry.since) = (role, Timestamp::now());
+        }
+    }
+
+    /// Strikes one out that is not there any more and will not come back.
+    pub(crate) fn strike(&self, name: &MemberName) {
+        self.entries().remove(name);
+    }
+
+    /// All of them, by name.
+    pub(crate) fn views(&self) -> Vec<MemberView> {
+        let view = |(name, entry): (&MemberName, &Entry)| MemberView {
+            name: name.clone(),
+            role: entry.role,
+            url: entry.public_url.clone(),
+            since: entry.since,
+        };
+        self.entries().iter().map(view).collect()
+    }
+
+    /// Their base URLs inside the cluster's network.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.entries().values().map(|entry| entry.url.clone()).collect()
+    }
+
+    /// Those that are down, by name.
+    pub(crate) fn names_of_down(&self) -> Vec<MemberName> {
+        let entries = self.entries();
+        entries.iter().filter(|(_, entry)| entry.role == Role::Down).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Base URLs of one that is known.
+    pub(crate) fn addresses(&self, name: &MemberName) -> Option<(String, String)> {
+        self.entries().get(name).map(|entry| (entry.url.clone(), entry.public_url.clone()))
+    }
+
+    /// Whether another orchestrator could take over.
+    pub(crate) fn has_standby(&self) -> bool {
+        self.entries().values().any(|entry| entry.role == Role::Standby)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<MemberName, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clb_protocol::Incarnation;
+
+    use super::*;
+
+    fn hello(container: &str) -> StandbyHello {
+        StandbyHello {
+            member: "o-2".into(),
+            incarnation: Incarnation(uuid::Uuid::nil()),
+            container: container.into(),
+            url: "http://o-2:3012".into(),
+            public_url: "http://127.0.0.1:3012".into(),
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_former_container_does_not_bring_its_successor_down() {
+        let roster = Roster::default();
+        roster.join(&hello("old"));
+        roster.join(&hello("new"));
+        roster.put(&"o-2".into(), &"old".into(), Role::Down);
+        assert!(roster.has_standby());
+        roster.put(&"o-2".into(), &"new".into(), Role::Down);
+        assert!(!roster.has_standby());
+        assert_eq!(roster.names_of_down(), ["o-2".into()]);
+    }
+
+    #[test]
+    fn a_term_begins_with_the_others_that_the_store_knows() {
+        let member = |name: &str| Member {
+            name: name.into(),
+            container: "c".into(),
+            url: format!("http://{name}"),
+            public_url: String::new(),
+            blueprint: None,
+        };
+        let roster = Roster::default();
+        roster.begin(&"o-1".into(), &[member("o-1"), member("o-2")]);
+        assert_eq!(roster.urls(), ["http://o-2"]);
+        assert_eq!(roster.views()[0].role, Role::Down);
+    }
+}
