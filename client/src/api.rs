@@ -17,7 +17,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use crate::Error;
 
-pub use events::Event;
+pub use events::{Event, EventType};
 pub use tasks::TaskFilter;
 
 /// How long an orchestrator may take to accept a connection.

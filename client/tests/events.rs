@@ -4,8 +4,8 @@ mod stand_in;
 
 use std::pin::pin;
 
-use clb_client::Event;
 use clb_client::protocol::TaskId;
+use clb_client::{Event, EventType};
 use futures::StreamExt as _;
 use serde_json::json;
 use stand_in::{Manner, StandIns, worker_view};
@@ -13,7 +13,7 @@ use stand_in::{Manner, StandIns, worker_view};
 #[tokio::test]
 async fn a_subscription_resumes_at_the_next_orchestrator_where_it_broke_off() {
     let mut cluster = StandIns::start([Manner::Serves, Manner::Serves]).await;
-    let mut events = pin!(cluster.client().events());
+    let mut events = pin!(cluster.client().events(&EventType::ALL));
     assert!(matches!(events.next().await, Some(Event::Connected(_))));
     let id = TaskId::now();
     let task = json!({
@@ -37,7 +37,7 @@ async fn a_subscription_resumes_at_the_next_orchestrator_where_it_broke_off() {
 #[tokio::test]
 async fn an_orchestrator_in_a_simulated_crash_is_left_for_the_next() {
     let cluster = StandIns::start([Manner::Answers(418), Manner::Serves]).await;
-    let mut events = pin!(cluster.client().events());
+    let mut events = pin!(cluster.client().events(&EventType::ALL));
     let reason = match events.next().await {
         Some(Event::Interrupted(reason)) => reason,
         other => panic!("{other:?}"),

@@ -62,7 +62,8 @@ pub(crate) enum StartError {
 }
 
 /// Runs an orchestrator until it is told to end.
-pub(crate) async fn serve(options: Serve) -> Result<(), StartError> {
+pub(crate) async fn serve(mut options: Serve) -> Result<(), StartError> {
+    options.token = options.token.filter(|token| !token.is_empty());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let docker = Docker::connect(&options.cluster)?;

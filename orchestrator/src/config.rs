@@ -24,7 +24,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Leads the cluster, or stands by
     Serve(Box<Serve>),
-    /// Tells by its exit code whether the orchestrator at an address answers
+    /// Shows what is stored, every container's log lines and a backup
+    Database(Database),
+    /// Tells by its exit code whether the orchestrator or database at an address answers
     Healthcheck {
         /// Where it listens
         #[arg(long, env = "CLB_LISTEN", default_value = "127.0.0.1:3002")]
@@ -94,6 +96,34 @@ pub(crate) struct Serve {
     pub(crate) log: String,
 }
 
+/// The options of `database`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Database {
+    /// Where it listens
+    #[arg(long, env = "CLB_LISTEN", default_value = "127.0.0.1:3003")]
+    pub(crate) listen: SocketAddr,
+    /// The file that all orchestrators share; it is only read
+    #[arg(long, env = "CLB_STORE", default_value = "/data/clb.db")]
+    pub(crate) store: PathBuf,
+    /// The cluster's name
+    #[arg(long, env = "CLB_CLUSTER", default_value = "clb")]
+    pub(crate) cluster: String,
+    /// Base URLs of the orchestrators, separated by commas; the leader among them takes its log lines
+    #[arg(
+        long = "url",
+        env = "CLB_URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:3002,http://127.0.0.1:3012"
+    )]
+    pub(crate) urls: Vec<String>,
+    /// The secret that callers must send
+    #[arg(long, env = "CLB_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Which of its own messages it writes: error, warn, info, debug, trace
+    #[arg(long, env = "CLB_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
 impl Serve {
     /// The numbers that decisions depend on.
     pub(crate) fn decisions(&self) -> Config {
@@ -126,6 +156,11 @@ fn bytes(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
 
     #[test]
     fn sizes_have_units() {

@@ -1,7 +1,9 @@
-//! An orchestrator of CLB: thin edges around the core. `app.rs` wires them.
+//! An orchestrator of CLB: thin edges around the core. `app.rs` wires them; `database` is a program of
+//! its own that only reads the store.
 
 mod app;
 mod config;
+mod database;
 mod docker;
 mod fleet;
 mod follow;
@@ -12,27 +14,54 @@ mod node;
 mod roster;
 mod store;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
 use crate::config::{Cli, Command};
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("clb-orchestrator: the system gives no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(cli.command));
+    // Whoever still reads the store is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(command: Command) -> ExitCode {
+    match command {
         Command::Serve(options) => {
-            let filter = tracing_subscriber::EnvFilter::try_new(&options.log).unwrap_or_default();
+            let filter = EnvFilter::try_new(&options.log).unwrap_or_default();
             tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false).init();
-            match app::serve(*options).await {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    tracing::error!("{error}");
-                    ExitCode::FAILURE
-                }
-            }
+            ended(app::serve(*options).await)
+        }
+        Command::Database(options) => {
+            // Standard output has the containers' log lines and nothing else.
+            let filter = EnvFilter::try_new(&options.log).unwrap_or_default();
+            let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
+            log.with_writer(std::io::stderr).init();
+            ended(database::run(options).await)
         }
         Command::Healthcheck { listen } if http::is_healthy(listen).await => ExitCode::SUCCESS,
         Command::Healthcheck { .. } => ExitCode::FAILURE,
+    }
+}
+
+fn ended<E: Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use crate::task::FieldError;
-use crate::task::{Kind, Labels};
+use crate::task::{Kind, Labels, NewTask};
 use crate::{
     AttemptNo, ContainerId, ContainerNo, Epoch, Generation, LogSeq, MemberName, OutcomeSeq, PoolName, SlotNo,
     TaskId, Timestamp,
@@ -162,6 +162,30 @@ pub struct TaskView {
     pub error: Option<TaskError>,
     /// Every run of it that is on record.
     pub attempts: Vec<AttemptView>,
+}
+
+impl TaskView {
+    /// A task that has just been accepted.
+    pub fn accepted(task: NewTask, at: Timestamp) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            id: task.id,
+            kind: task.spec.kind,
+            spec: serde_json::value::to_raw_value(&task.spec)?,
+            pool: task.pool,
+            group: task.group,
+            labels: task.labels,
+            priority: task.priority,
+            state: TaskState::Queued,
+            submitted_at: at,
+            started_at: None,
+            finished_at: None,
+            worker: None,
+            attempt: None,
+            result: None,
+            error: None,
+            attempts: Vec::new(),
+        })
+    }
 }
 
 /// A page of `GET /api/v1/tasks`.

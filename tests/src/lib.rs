@@ -1,1 +1,1 @@
-
+//! The real system on a real Docker Engine: see `tests/`.

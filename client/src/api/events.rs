@@ -43,10 +43,38 @@ pub enum Event {
     Log(Box<LogView>),
 }
 
+/// What an event can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventType {
+    /// A task changed.
+    Task,
+    /// A worker changed, or was measured.
+    Worker,
+    /// The leader, a member or the counts changed.
+    Cluster,
+    /// Some container wrote a line.
+    Log,
+}
+
+impl EventType {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Task, Self::Worker, Self::Cluster, Self::Log];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Worker => "worker",
+            Self::Cluster => "cluster",
+            Self::Log => "log",
+        }
+    }
+}
+
 type Pieces = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
 
 struct Subscription {
     client: Client,
+    query: String,
     /// Who is asked next.
     place: usize,
     open: Option<(Url, Pieces, Reader)>,
@@ -57,10 +85,12 @@ struct Subscription {
 }
 
 impl Client {
-    /// Everything that happens from now on, without end. The stream resumes by itself after an
+    /// What happens from now on, of these types, without end. The stream resumes by itself after an
     /// interruption, at the next orchestrator if need be; [`Event::Gap`] says when that left a hole.
-    pub fn events(&self) -> impl Stream<Item = Event> + Send + use<> {
+    pub fn events(&self, types: &[EventType]) -> impl Stream<Item = Event> + Send + use<> {
+        let types: Vec<&str> = types.iter().map(|of| of.as_str()).collect();
         let subscription = Subscription {
+            query: format!("types={}", types.join(",")),
             client: self.clone(),
             place: self.last_good(),
             open: None,
@@ -75,9 +105,10 @@ impl Client {
         })
     }
 
-    async fn subscribe(&self, url: &Url, last_id: Option<&str>) -> Result<Pieces, Setback> {
+    async fn subscribe(&self, url: &Url, query: &str, last_id: Option<&str>) -> Result<Pieces, Setback> {
         let mut address = url.clone();
         address.set_path("/api/v1/events");
+        address.set_query(Some(query));
         let mut request = self.inner.http.get(address).header(ACCEPT, "text/event-stream");
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
@@ -111,7 +142,7 @@ impl Subscription {
         }
         let (place, url) = self.client.nth(self.place);
         let url = url.clone();
-        match self.client.subscribe(&url, self.last_id.as_deref()).await {
+        match self.client.subscribe(&url, &self.query, self.last_id.as_deref()).await {
             Ok(pieces) => {
                 self.failures = 0;
                 self.client.remember(place);

@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clb_client::Event;
 use clb_client::protocol::api::{TaskEvent, WorkerView};
 use clb_client::protocol::seed;
+use clb_client::{Event, EventType};
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,6 +24,9 @@ pub(crate) const ALARM_AFTER: Duration = Duration::from_secs(1);
 /// How long the cluster is asked before it is left for the next time.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the page shows; log lines are the database's.
+const HEARD: [EventType; 3] = [EventType::Task, EventType::Worker, EventType::Cluster];
+
 struct Follower {
     app: Arc<App>,
     counted_at: Instant,
@@ -33,7 +36,7 @@ struct Follower {
 
 /// Follows without end.
 pub(crate) async fn follow(app: Arc<App>) {
-    let mut events = pin!(app.client.events());
+    let mut events = pin!(app.client.events(&HEARD));
     let now = Instant::now();
     let alarm_at = Some(now + ALARM_AFTER);
     let mut follower = Follower { app, counted_at: now, ask_at: now + RECONCILE, alarm_at };

@@ -2,7 +2,7 @@
 //!
 //! Tasks and log lines come from the term's feed and have ids, so that a caller that was cut off goes on
 //! where it was. Workers and the cluster are states: they are sent whole when they change, twice a second
-//! at most, and again on every new connection.
+//! at most, and again on every new connection. `?types=task,cluster` leaves the other ones out.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,22 +17,26 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use clb_protocol::api::{ClusterView, WorkerView};
 use futures::stream;
-use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Door;
 use super::problem::Refusal;
 use super::system::{Query, view};
-use crate::leader::{Feed, frame};
+use crate::leader::{Feed, Wanted, frame};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const STATES_EVERY: Duration = Duration::from_millis(500);
 /// After how long without an event a comment shows that the connection lives.
 const COMMENT_AFTER: Duration = Duration::from_secs(1);
 
+/// The types of events.
+const TYPES: [&str; 4] = ["task", "worker", "cluster", "log"];
+
 struct Listener {
     door: Door,
+    types: Vec<String>,
+    wanted: Wanted,
     feed: Arc<Feed>,
     news: watch::Receiver<u64>,
     cursor: u64,
@@ -48,7 +52,9 @@ pub(super) async fn stream(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    Query::parse(query.as_deref())?.finish()?;
+    let mut query = Query::parse(query.as_deref())?;
+    let types = types(query.text("types"))?;
+    query.finish()?;
     let (feed, news) = door.leader()?.events();
     let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let resumed = last.map(|id| feed.after(id));
@@ -57,6 +63,8 @@ pub(super) async fn stream(
     let listener = Listener {
         cursor: resumed.flatten().unwrap_or_else(|| feed.end()),
         gap: resumed == Some(None),
+        wanted: Wanted { tasks: has(&types, "task"), logs: has(&types, "log") },
+        types,
         door,
         feed,
         news,
@@ -73,19 +81,32 @@ pub(super) async fn stream(
     Ok((headers, Body::from_stream(events)).into_response())
 }
 
+fn types(text: Option<String>) -> Result<Vec<String>, Refusal> {
+    let Some(text) = text else { return Ok(TYPES.map(str::to_owned).to_vec()) };
+    let types: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    if types.iter().all(|name| TYPES.contains(&name.as_str())) {
+        Ok(types)
+    } else {
+        Err(Refusal::parameter("types", "must be some of task, worker, cluster, log"))
+    }
+}
+
+fn has(types: &[String], name: &str) -> bool {
+    types.iter().any(|wanted| wanted == name)
+}
+
 impl Listener {
     /// The next events; `None` when the term is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             let mut text = BytesMut::new();
             self.news.mark_unchanged();
-            let piece = self.feed.read(&mut self.cursor);
-            if std::mem::take(&mut self.gap) || piece.has_gap {
-                let id = self.feed.id_before(self.cursor - piece.frames.len() as u64);
-                text.extend_from_slice(&frame("gap", Some(&id), &json!({})));
+            if std::mem::take(&mut self.gap) {
+                self.feed.write_gap(self.cursor, &mut text);
             }
-            for event in &piece.frames {
-                text.extend_from_slice(event);
+            let has_more = self.feed.read(&mut self.cursor, self.wanted, &mut text);
+            if text.is_empty() && has_more {
+                continue;
             }
             if text.is_empty() {
                 tokio::select! {
@@ -111,12 +132,16 @@ impl Listener {
         let (cluster, workers) = view(&self.door).await.ok()?;
         for worker in workers {
             if self.workers.get(&worker.name) != Some(&worker) {
-                text.extend_from_slice(&frame("worker", None, &worker));
+                if has(&self.types, "worker") {
+                    frame(text, "worker", None, &worker);
+                }
                 self.workers.insert(worker.name.clone(), worker);
             }
         }
         if self.cluster.as_ref() != Some(&cluster) {
-            text.extend_from_slice(&frame("cluster", None, &cluster));
+            if has(&self.types, "cluster") {
+                frame(text, "cluster", None, &cluster);
+            }
             self.cluster = Some(cluster);
         }
         Some(())

@@ -13,6 +13,9 @@ use super::problem::Refusal;
 use crate::node::Role;
 use crate::store::{LogFilter, LogFrom};
 
+/// The store counts in signed numbers.
+pub(super) const MAX_SEQ: u64 = i64::MAX as u64 - 1;
+
 /// A query string, taken apart name by name; what nobody asked for is refused.
 pub(super) struct Query(BTreeMap<String, String>);
 
@@ -109,7 +112,7 @@ pub(super) async fn obituaries(
 ) -> Result<Json<ObituaryPage>, Refusal> {
     let mut query = Query::parse(query.as_deref())?;
     let limit = query.whole("limit", 1, 1_000)?.unwrap_or(100) as usize;
-    let before = query.whole("cursor", 0, u64::MAX)?;
+    let before = query.whole("cursor", 0, MAX_SEQ)?;
     query.finish()?;
     let page = door.read(move |store| store.obituaries(before, limit)).await?;
     Ok(Json(ObituaryPage { obituaries: page.obituaries, next: page.next.map(|seq| seq.to_string()) }))
@@ -120,7 +123,7 @@ pub(super) async fn logs(
     RawQuery(query): RawQuery,
 ) -> Result<Json<LogPage>, Refusal> {
     let mut query = Query::parse(query.as_deref())?;
-    let after = LogSeq(query.whole("after", 0, u64::MAX)?.unwrap_or(0));
+    let after = LogSeq(query.whole("after", 0, MAX_SEQ)?.unwrap_or(0));
     let limit = query.whole("limit", 1, 10_000)?.unwrap_or(1_000) as usize;
     let task = match query.text("task") {
         Some(text) => Some(text.parse().map_err(|_| Refusal::parameter("task", "must be a task's id"))?),

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Door;
 use super::problem::Refusal;
-use super::system::Query;
+use super::system::{MAX_SEQ, Query};
 use crate::leader::Submitted;
 use crate::store::{Existing, TaskFilter};
 
@@ -45,13 +45,16 @@ pub(super) async fn submit(
     }
     let key = idempotency_key(&headers)?;
     let task = task::parse_task(&body)?.check(TaskId::now(), key).map_err(Refusal::invalid)?;
-    let id = task.id;
     let answer = door.leader()?.submit(vec![task.clone()]).await.ok_or_else(Refusal::no_leader)?;
     let status = answer.into_iter().next().map_or(Submitted::QueueFull, |(_, status)| status);
     match status {
-        Submitted::Accepted => created(&door, StatusCode::CREATED, id).await,
+        Submitted::Accepted(at) => {
+            let view =
+                TaskView::accepted(task, at).map_err(|error| Refusal::unavailable(error.to_string()))?;
+            Ok(located(StatusCode::CREATED, view))
+        }
         Submitted::Known => match existing(&door, task).await? {
-            Some(Existing::Same(id)) => created(&door, StatusCode::OK, id).await,
+            Some(Existing::Same(id)) => Ok(located(StatusCode::OK, find(&door, id).await?)),
             Some(Existing::Different(_)) => Err(conflict()),
             None => Err(Refusal::no_leader()),
         },
@@ -80,9 +83,8 @@ fn no_such_pool() -> FieldError {
     FieldError::at("/pool", "there is no such pool")
 }
 
-async fn created(door: &Door, status: StatusCode, id: TaskId) -> Result<Response, Refusal> {
-    let task = find(door, id).await?;
-    Ok((status, [(LOCATION, format!("/api/v1/tasks/{id}"))], Json(task)).into_response())
+fn located(status: StatusCode, task: TaskView) -> Response {
+    (status, [(LOCATION, format!("/api/v1/tasks/{}", task.id))], Json(task)).into_response()
 }
 
 async fn existing(door: &Door, task: NewTask) -> Result<Option<Existing>, Refusal> {
@@ -162,7 +164,7 @@ async fn submit_round(
     let mut known = Vec::new();
     for ((place, task), (id, status)) in places.into_iter().zip(copies).zip(statuses) {
         entries[place] = Some(match status {
-            Submitted::Accepted => BatchEntry { id: Some(id), status: 201, error: None },
+            Submitted::Accepted(_) => BatchEntry { id: Some(id), status: 201, error: None },
             Submitted::Known => {
                 known.push((place, task));
                 continue;
@@ -234,7 +236,7 @@ pub(super) async fn list(
 ) -> Result<Json<TaskPage>, Refusal> {
     let mut query = Query::parse(query.as_deref())?;
     let limit = query.whole("limit", 1, 1_000)?.unwrap_or(100);
-    let before = query.whole("cursor", 0, u64::MAX)?.map(SubmissionSeq);
+    let before = query.whole("cursor", 0, MAX_SEQ)?.map(SubmissionSeq);
     let state = match query.text("state") {
         Some(text) => Some(state(&text)?),
         None => None,
@@ -259,7 +261,7 @@ pub(super) async fn outcomes(
     RawQuery(query): RawQuery,
 ) -> Result<Json<OutcomePage>, Refusal> {
     let mut query = Query::parse(query.as_deref())?;
-    let after = OutcomeSeq(query.whole("after", 0, u64::MAX)?.unwrap_or(0));
+    let after = OutcomeSeq(query.whole("after", 0, MAX_SEQ)?.unwrap_or(0));
     let limit = query.whole("limit", 1, 10_000)?.unwrap_or(1_000) as usize;
     let wait_s = query.number("wait", 0.0, MAX_WAIT_S)?.unwrap_or(0.0);
     let group = query.text("group");

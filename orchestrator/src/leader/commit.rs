@@ -246,7 +246,10 @@ mod tests {
         let (reply, mut answer) = oneshot::channel();
         pending.push(ended(1));
         pending.push_release(Release::Ended(TASK));
-        pending.push_release(Release::Submission { statuses: vec![(TASK, Submitted::Accepted)], reply });
+        pending.push_release(Release::Submission {
+            statuses: vec![(TASK, Submitted::Accepted(Timestamp(0)))],
+            reply,
+        });
         let (batch, releases) = pending.take(&mut Logbook::resume(&[], LogSeq(0)), Instant::now());
         assert!(pending.put_back(batch, releases, "full").is_empty());
         assert_eq!(answer.try_recv().unwrap(), [(TASK, Submitted::Refused("full".to_owned()))]);

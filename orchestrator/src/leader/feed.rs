@@ -4,18 +4,19 @@
 //! An event is published when what it tells is on disk. While nobody has listened for a while, nothing
 //! is kept. A listener that is slower than the ring is long has a gap and is told so.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, BytesMut};
 use clb_core::output::{Change, Ending};
 use clb_protocol::api::{LogView, TaskEvent, TaskState};
-use clb_protocol::{ContainerNo, Epoch, Timestamp};
+use clb_protocol::{ContainerNo, Epoch, TaskId, Timestamp};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::groups::Groups;
 use super::logbook::Logbook;
 use crate::store::Batch;
 
@@ -29,13 +30,20 @@ const PIECE: usize = 256;
 /// Where a listener stands; the next event that it wants.
 pub(crate) type Cursor = u64;
 
-/// What a listener gets.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
-    /// Events in `text/event-stream`, in order.
-    pub(crate) frames: Vec<Bytes>,
-    /// Whether some were missed before them.
-    pub(crate) has_gap: bool,
+/// Something that happened.
+#[derive(Clone, Debug)]
+enum Event {
+    Task(TaskEvent),
+    Log(LogView),
+}
+
+/// Which events a listener wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Tasks that changed.
+    pub(crate) tasks: bool,
+    /// Lines of all containers.
+    pub(crate) logs: bool,
 }
 
 /// See the module.
@@ -50,13 +58,19 @@ pub(crate) struct Feed {
 struct Ring {
     /// The number of the oldest event that is kept.
     first: Cursor,
-    frames: VecDeque<Bytes>,
+    events: VecDeque<Event>,
+    groups: Groups,
 }
 
 impl Feed {
-    /// A feed and the signal that there is news; the signal ends with the term.
-    pub(super) fn new(epoch: Epoch) -> (Arc<Self>, watch::Sender<Cursor>) {
-        let feed = Self { epoch, ring: Mutex::default(), listened_at: AtomicI64::new(i64::MIN) };
+    /// A feed and the signal that there is news; the signal ends with the term. `groups` are those of
+    /// the open tasks.
+    pub(super) fn new(epoch: Epoch, groups: &[(TaskId, String)]) -> (Arc<Self>, watch::Sender<Cursor>) {
+        let mut ring = Ring::default();
+        for (task, group) in groups {
+            ring.groups.insert(*task, group);
+        }
+        let feed = Self { epoch, ring: Mutex::new(ring), listened_at: AtomicI64::new(i64::MIN) };
         (Arc::new(feed), watch::Sender::new(0))
     }
 
@@ -76,45 +90,67 @@ impl Feed {
         is_kept.then_some(next)
     }
 
-    /// The id of the event before `cursor`.
-    pub(crate) fn id_before(&self, cursor: Cursor) -> String {
-        format!("{}-{}", self.epoch, cursor.saturating_sub(1))
-    }
-
-    /// The next events from `cursor` on, which is moved behind them.
-    pub(crate) fn read(&self, cursor: &mut Cursor) -> Piece {
+    /// Writes the next events from `cursor` on, which is moved behind them, as `text/event-stream`.
+    /// Says whether there was anything at all, wanted or not.
+    pub(crate) fn read(&self, cursor: &mut Cursor, wanted: Wanted, text: &mut BytesMut) -> bool {
         self.listen();
-        let ring = self.ring();
-        let has_gap = *cursor < ring.first;
-        let from = (*cursor).max(ring.first);
-        let skipped = usize::try_from(from - ring.first).unwrap_or(usize::MAX);
-        let frames: Vec<Bytes> = ring.frames.iter().skip(skipped).take(PIECE).cloned().collect();
-        *cursor = from + frames.len() as Cursor;
-        Piece { frames, has_gap }
+        let (events, has_gap) = {
+            let ring = self.ring();
+            let has_gap = *cursor < ring.first;
+            *cursor = (*cursor).max(ring.first);
+            let skipped = usize::try_from(*cursor - ring.first).unwrap_or(usize::MAX);
+            let events: Vec<Event> = ring.events.iter().skip(skipped).take(PIECE).cloned().collect();
+            (events, has_gap)
+        };
+        if has_gap {
+            self.write_gap(*cursor, text);
+        }
+        let has_any = has_gap || !events.is_empty();
+        for event in events {
+            let id = format!("{}-{cursor}", self.epoch);
+            *cursor += 1;
+            match event {
+                Event::Task(task) if wanted.tasks => frame(text, "task", Some(&id), &task),
+                Event::Log(line) if wanted.logs => frame(text, "log", Some(&id), &line),
+                Event::Task(_) | Event::Log(_) => {}
+            }
+        }
+        has_any
     }
 
-    /// Publishes what a committed batch says.
-    pub(super) fn publish(&self, batch: &Batch, logbook: &Logbook, news: &watch::Sender<Cursor>) {
+    /// Tells a listener that it missed what was before `cursor`.
+    pub(crate) fn write_gap(&self, cursor: Cursor, text: &mut BytesMut) {
+        let id = format!("{}-{}", self.epoch, cursor.saturating_sub(1));
+        frame(text, "gap", Some(&id), &serde_json::json!({}));
+    }
+
+    /// Publishes what a committed batch says, but for the submissions that were left out of it.
+    pub(super) fn publish(
+        &self,
+        batch: &Batch,
+        left_out: &BTreeSet<TaskId>,
+        logbook: &Logbook,
+        news: &watch::Sender<Cursor>,
+    ) {
         let is_heard = Timestamp::now().0 < self.listened_at.load(Ordering::Relaxed);
         let mut ring = self.ring();
+        for change in &batch.changes {
+            ring.take_in(change, left_out, is_heard);
+        }
         if is_heard {
-            for event in batch.changes.iter().filter_map(task_event) {
-                ring.push(self.epoch, "task", &event);
-            }
             for line in &batch.logs {
-                let view = LogView {
+                ring.push(Event::Log(LogView {
                     seq: line.seq,
                     at: line.at,
                     container: name_of(logbook, line.container),
                     container_id: line.container,
                     task: line.task,
                     message: line.message.clone(),
-                };
-                ring.push(self.epoch, "log", &view);
+                }));
             }
         } else {
             ring.first = ring.end() + 1;
-            ring.frames.clear();
+            ring.events.clear();
         }
         let end = ring.end();
         drop(ring);
@@ -133,34 +169,49 @@ impl Feed {
 
 impl Ring {
     fn end(&self) -> Cursor {
-        self.first + self.frames.len() as Cursor
+        self.first + self.events.len() as Cursor
     }
 
-    fn push(&mut self, epoch: Epoch, name: &str, data: &impl Serialize) {
-        let id = format!("{epoch}-{}", self.end());
-        if self.frames.len() == KEPT {
-            self.frames.pop_front();
+    fn take_in(&mut self, change: &Change, left_out: &BTreeSet<TaskId>, is_heard: bool) {
+        if let Change::TaskAccepted { task, .. } = change {
+            if left_out.contains(&task.id) {
+                return;
+            }
+            if let Some(group) = &task.group {
+                self.groups.insert(task.id, group);
+            }
+        }
+        if is_heard && let Some(mut event) = task_event(change) {
+            event.group = self.groups.get(event.id).map(str::to_owned);
+            self.push(Event::Task(event));
+        }
+        if let Change::TaskEnded { task, .. } = change {
+            self.groups.remove(*task);
+        }
+    }
+
+    fn push(&mut self, event: Event) {
+        if self.events.len() == KEPT {
+            self.events.pop_front();
             self.first += 1;
         }
-        self.frames.push_back(frame(name, Some(&id), data));
+        self.events.push_back(event);
     }
 }
 
-/// One event in `text/event-stream`.
-pub(crate) fn frame(name: &str, id: Option<&str>, data: &impl Serialize) -> Bytes {
-    let mut text = Vec::with_capacity(256);
+/// Writes one event as `text/event-stream`.
+pub(crate) fn frame(text: &mut BytesMut, name: &str, id: Option<&str>, data: &impl Serialize) {
     if let Some(id) = id {
         text.extend_from_slice(b"id: ");
         text.extend_from_slice(id.as_bytes());
-        text.push(b'\n');
+        text.put_u8(b'\n');
     }
     text.extend_from_slice(b"event: ");
     text.extend_from_slice(name.as_bytes());
     text.extend_from_slice(b"\ndata: ");
     // JSON has no line ends outside of strings, and escapes them inside.
-    drop(serde_json::to_writer(&mut text, data));
+    drop(serde_json::to_writer(text.writer(), data));
     text.extend_from_slice(b"\n\n");
-    text.into()
 }
 
 fn name_of(logbook: &Logbook, container: ContainerNo) -> String {
@@ -170,9 +221,7 @@ fn name_of(logbook: &Logbook, container: ContainerNo) -> String {
 fn task_event(change: &Change) -> Option<TaskEvent> {
     let event = |id, state, worker, attempt, at| TaskEvent { id, state, worker, attempt, group: None, at };
     Some(match change {
-        Change::TaskAccepted { at, task, .. } => {
-            TaskEvent { group: task.group.clone(), ..event(task.id, TaskState::Queued, None, None, *at) }
-        }
+        Change::TaskAccepted { at, task, .. } => event(task.id, TaskState::Queued, None, None, *at),
         Change::AttemptStarted { task, attempt, worker, at, .. } => {
             event(*task, TaskState::Running, Some(worker.name()), Some(*attempt), *at)
         }
@@ -194,7 +243,7 @@ fn task_event(change: &Change) -> Option<TaskEvent> {
 
 #[cfg(test)]
 mod tests {
-    use clb_protocol::{LogSeq, OutcomeSeq, TaskId};
+    use clb_protocol::{LogSeq, OutcomeSeq};
 
     use super::*;
 
@@ -205,10 +254,23 @@ mod tests {
     }
 
     fn feed() -> (Arc<Feed>, impl Fn(u8)) {
-        let (feed, news) = Feed::new(Epoch(3));
+        let groups = [(TaskId::from_bytes([9; 16]), "nightly".to_owned())];
+        let (feed, news) = Feed::new(Epoch(3), &groups);
         let publisher = Arc::clone(&feed);
         let logbook = Logbook::resume(&[], LogSeq(0));
-        (feed, move |task| publisher.publish(&batch(task), &logbook, &news))
+        (feed, move |task| publisher.publish(&batch(task), &BTreeSet::new(), &logbook, &news))
+    }
+
+    const ALL: Wanted = Wanted { tasks: true, logs: true };
+
+    fn read(feed: &Feed, cursor: &mut Cursor) -> String {
+        let mut text = BytesMut::new();
+        feed.read(cursor, ALL, &mut text);
+        String::from_utf8(text.to_vec()).unwrap()
+    }
+
+    fn count(text: &str, name: &str) -> usize {
+        text.matches(&format!("event: {name}\n")).count()
     }
 
     #[test]
@@ -217,12 +279,31 @@ mod tests {
         publish(1);
         let mut cursor = feed.end();
         publish(2);
-        let piece = feed.read(&mut cursor);
-        assert_eq!((piece.frames.len(), piece.has_gap), (1, false));
-        let text = String::from_utf8(piece.frames[0].to_vec()).unwrap();
+        let text = read(&feed, &mut cursor);
         assert!(text.starts_with("id: 3-1\nevent: task\ndata: {\"id\":\"02020202-"), "{text}");
         assert!(text.ends_with("}\n\n"), "{text}");
-        assert!(feed.read(&mut cursor).frames.is_empty());
+        assert!(read(&feed, &mut cursor).is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_task_says_what_it_belonged_to() {
+        let (feed, publish) = feed();
+        let mut cursor = feed.end();
+        publish(9);
+        assert!(read(&feed, &mut cursor).contains(r#""group":"nightly""#));
+        publish(9);
+        assert!(read(&feed, &mut cursor).contains(r#""group":null"#), "it is forgotten after its end");
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_passed_over() {
+        let (feed, publish) = feed();
+        let mut cursor = feed.end();
+        publish(1);
+        let mut text = BytesMut::new();
+        assert!(feed.read(&mut cursor, Wanted { tasks: false, logs: true }, &mut text));
+        assert!(text.is_empty());
+        assert_eq!(cursor, feed.end());
     }
 
     #[test]
@@ -231,11 +312,10 @@ mod tests {
         let mut cursor = feed.end();
         publish(1);
         publish(2);
-        feed.read(&mut cursor);
+        read(&feed, &mut cursor);
         publish(3);
-        let last = feed.id_before(cursor);
-        let mut again = feed.after(&last).unwrap();
-        assert_eq!(feed.read(&mut again).frames.len(), 1);
+        let mut again = feed.after(&format!("3-{}", cursor - 1)).unwrap();
+        assert_eq!(count(&read(&feed, &mut again), "task"), 1);
     }
 
     #[test]
@@ -255,8 +335,8 @@ mod tests {
         for _ in 0..=KEPT {
             publish(1);
         }
-        assert!(feed.read(&mut cursor).has_gap);
-        assert!(!feed.read(&mut cursor).has_gap);
+        assert!(read(&feed, &mut cursor).starts_with("id: 3-0\nevent: gap\n"));
+        assert_eq!(count(&read(&feed, &mut cursor), "gap"), 0);
     }
 
     #[test]
@@ -264,6 +344,6 @@ mod tests {
         let (feed, publish) = feed();
         let mut cursor = 0;
         publish(1);
-        assert!(feed.read(&mut cursor).has_gap);
+        assert_eq!(count(&read(&feed, &mut cursor), "gap"), 1);
     }
 }

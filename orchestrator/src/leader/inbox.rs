@@ -7,7 +7,7 @@ use clb_core::output::CancelReceipt;
 use clb_protocol::api::{TaskCounts, WorkerView};
 use clb_protocol::link::{ContainerIdentity, LogLine, WorkerHello, WorkerOrder, WorkerReport};
 use clb_protocol::task::NewTask;
-use clb_protocol::{ContainerNo, TaskId};
+use clb_protocol::{ContainerNo, TaskId, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::feed::{Cursor, Feed};
@@ -16,8 +16,8 @@ use crate::store::Member;
 /// What became of one submitted task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Submitted {
-    /// It is on disk.
-    Accepted,
+    /// It is on disk, accepted at that time.
+    Accepted(Timestamp),
     /// Its id or idempotency key is known; the store tells whether it is the same task.
     Known,
     /// Too many tasks wait; retry later.

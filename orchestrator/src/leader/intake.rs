@@ -80,7 +80,7 @@ impl Term {
             }
         }
         let receipts = self.handle(Input::Submitted(tasks), now).receipts;
-        let statuses = receipts.into_iter().map(|(id, receipt)| (id, status(receipt))).collect();
+        let statuses = receipts.into_iter().map(|(id, receipt)| (id, status(receipt, now))).collect();
         self.pending.push_release(Release::Submission { statuses, reply });
     }
 
@@ -115,9 +115,9 @@ impl Term {
     }
 }
 
-fn status(receipt: Receipt) -> Submitted {
+fn status(receipt: Receipt, now: Timestamp) -> Submitted {
     match receipt {
-        Receipt::Accepted => Submitted::Accepted,
+        Receipt::Accepted => Submitted::Accepted(now),
         Receipt::Known => Submitted::Known,
         Receipt::QueueFull => Submitted::QueueFull,
         Receipt::NoSuchPool => Submitted::NoSuchPool,

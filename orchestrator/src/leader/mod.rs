@@ -10,6 +10,7 @@
 
 mod commit;
 mod feed;
+mod groups;
 mod inbox;
 mod intake;
 mod links;
@@ -17,7 +18,9 @@ mod logbook;
 mod outflow;
 mod specs;
 mod term;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use feed::{Feed, frame};
+pub(crate) use feed::{Feed, Wanted, frame};
 pub(crate) use inbox::{Handle, Message, Submitted};
 pub(crate) use term::{Beginning, End, Term};

@@ -104,7 +104,7 @@ impl Term {
     ) -> std::io::Result<(Self, Handle)> {
         let epoch = beginning.welcome.epoch;
         let progress = watch::Sender::new(0);
-        let (feed, news) = Feed::new(epoch);
+        let (feed, news) = Feed::new(epoch, &beginning.recovered.groups);
         let (handle, inbox) = Handle::new(progress.subscribe(), Arc::clone(&feed), news.subscribe());
         let mut logbook = Logbook::resume(&beginning.recovered.containers, beginning.recovered.last_log);
         let own_number = logbook.number(&beginning.identity, now);
@@ -213,8 +213,8 @@ impl Term {
                     self.journal.write("The store takes changes again");
                     self.handle(Input::StoreAvailable(true), now);
                 }
-                self.feed.publish(&batch, &self.logbook, &self.news);
                 let duplicates: BTreeSet<TaskId> = committed.duplicates.into_iter().collect();
+                self.feed.publish(&batch, &duplicates, &self.logbook, &self.news);
                 let stored: Vec<TaskId> = accepted(&batch).filter(|id| !duplicates.contains(id)).collect();
                 if !stored.is_empty() {
                     self.handle(Input::Stored(stored), now);
@@ -250,7 +250,7 @@ impl Term {
             match release {
                 Release::Submission { mut statuses, reply } => {
                     for (id, status) in &mut statuses {
-                        if *status == Submitted::Accepted && duplicates.contains(id) {
+                        if matches!(status, Submitted::Accepted(_)) && duplicates.contains(id) {
                             *status = Submitted::Known;
                         }
                     }

@@ -72,6 +72,8 @@ pub(crate) struct Claim {
 pub(crate) struct Recovered {
     /// For the core.
     pub(crate) cluster: Restored,
+    /// What the tasks without an outcome belong to, where they belong to something.
+    pub(crate) groups: Vec<(TaskId, String)>,
     /// Every container that ever registered, by number.
     pub(crate) containers: Vec<Registration>,
     /// Every orchestrator that was ever seen, by name.

@@ -11,8 +11,7 @@ use axum::response::{IntoResponse, Response};
 use clb_protocol::Timestamp;
 use serde::Deserialize;
 
-use super::problem::problem;
-use super::{Pages, render};
+use super::{Pages, refuse, render};
 use crate::journal::RING_LINES;
 
 const DEFAULT_LINES: usize = 500;
@@ -46,15 +45,15 @@ pub(super) async fn show(
 ) -> Response {
     let Wanted { limit, refresh } = match wanted {
         Ok(Query(wanted)) => wanted,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, error.body_text()),
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, error.body_text()),
     };
     let limit = limit.unwrap_or(DEFAULT_LINES);
     if !(1..=RING_LINES).contains(&limit) {
-        return problem(StatusCode::BAD_REQUEST, format!("limit must be from 1 to {RING_LINES}"));
+        return refuse(StatusCode::BAD_REQUEST, format!("limit must be from 1 to {RING_LINES}"));
     }
     if refresh.is_some_and(|seconds| !(1..=MAX_REFRESH_SECONDS).contains(&seconds)) {
         let detail = format!("refresh must be from 1 to {MAX_REFRESH_SECONDS} seconds");
-        return problem(StatusCode::BAD_REQUEST, detail);
+        return refuse(StatusCode::BAD_REQUEST, detail);
     }
     let lines = pages.journal.last(limit);
     if prefers_text(&headers) {

@@ -3,7 +3,6 @@
 
 mod guard;
 mod logging;
-mod problem;
 
 use std::sync::Arc;
 
@@ -15,13 +14,13 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use clb_door::Refusal;
 use clb_protocol::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::agent::View;
 use crate::journal::Journal;
 use crate::worker::{Desk, DeskClosed};
-use problem::problem;
 
 /// What the pages are made of.
 #[derive(Clone, Debug)]
@@ -101,24 +100,28 @@ async fn stop(method: Method, State(pages): State<Pages>) -> Response {
 
 async fn not_found(request: Request) -> Response {
     let path = request.uri().path();
-    problem(StatusCode::NOT_FOUND, format!("There is no {path} here; try /, /logging, /stop or /healthz."))
+    refuse(StatusCode::NOT_FOUND, format!("There is no {path} here; try /, /logging, /stop or /healthz."))
 }
 
 async fn method_not_allowed() -> Response {
-    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "Only GET is answered here.".to_owned());
+    let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "Only GET is answered here.".to_owned());
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
     answer
 }
 
 fn is_ending() -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, "This worker is ending; its replacement comes soon.".to_owned())
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "This worker is ending; its replacement comes soon.".to_owned())
 }
 
 fn render(page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => Html(text).into_response(),
-        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, format!("The page cannot be shown: {error}")),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, format!("The page cannot be shown: {error}")),
     }
+}
+
+fn refuse(status: StatusCode, detail: String) -> Response {
+    Refusal::new(status, detail).into_response()
 }
 
 /// The pages carry everything with them and are to be shown as they are now.

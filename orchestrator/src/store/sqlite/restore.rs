@@ -12,7 +12,7 @@ use crate::store::{Recovered, Result, StoreError};
 
 pub(super) fn restore(connection: &Connection, epoch: Epoch) -> Result<Recovered> {
     let mut pools = Pools::default();
-    let mut tasks = open_tasks(connection, &mut pools)?;
+    let (mut tasks, groups) = open_tasks(connection, &mut pools)?;
     add_attempts(connection, &mut pools, &mut tasks)?;
     let last = |sql: &str| -> Result<u64> {
         Ok(connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or_default() as u64)
@@ -29,21 +29,26 @@ pub(super) fn restore(connection: &Connection, epoch: Epoch) -> Result<Recovered
             last_outcome: OutcomeSeq(last("SELECT max(seq) FROM outcomes")?),
             ended: ended.map(|count| count as u64),
         },
+        groups,
         containers: registry::containers(connection)?,
         members: registry::members(connection)?,
         last_log: logs::last_seq(connection)?,
     })
 }
 
-fn open_tasks(connection: &Connection, pools: &mut Pools) -> Result<Vec<RestoredTask>> {
-    let sql = "SELECT t.seq, t.id, t.pool, t.priority, t.max_attempts, t.timeout_seconds
+type Groups = Vec<(TaskId, String)>;
+
+fn open_tasks(connection: &Connection, pools: &mut Pools) -> Result<(Vec<RestoredTask>, Groups)> {
+    let sql = "SELECT t.seq, t.id, t.pool, t.priority, t.max_attempts, t.timeout_seconds, t.task_group
         FROM open_tasks o CROSS JOIN tasks t ON t.seq = o.task_seq ORDER BY o.task_seq";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
-    let mut tasks = Vec::new();
+    let (mut tasks, mut groups) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
+        let id = TaskId::from_bytes(row.get(1)?);
+        groups.extend(row.get::<_, Option<String>>(6)?.map(|group| (id, group)));
         tasks.push(RestoredTask {
-            id: TaskId::from_bytes(row.get(1)?),
+            id,
             seq: SubmissionSeq(row.get::<_, i64>(0)? as u64),
             pool: pools.name(row, 2)?,
             priority: row.get(3)?,
@@ -55,7 +60,7 @@ fn open_tasks(connection: &Connection, pools: &mut Pools) -> Result<Vec<Restored
             unjudged: Vec::new(),
         });
     }
-    Ok(tasks)
+    Ok((tasks, groups))
 }
 
 /// Walks along the attempts and the tasks, both by the tasks' place.

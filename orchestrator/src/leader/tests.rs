@@ -1,0 +1,246 @@
+//! A whole term against a real store, with workers that are played by the tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clb_core::Config;
+use clb_core::config::Pool;
+use clb_core::input::{Input, SeenWorker};
+use clb_core::output::FleetAction;
+use clb_protocol::api::TaskState;
+use clb_protocol::link::{
+    AttemptResult, ContainerIdentity, ContainerRole, Welcome, WorkerHello, WorkerOrder, WorkerReport, Yield,
+};
+use clb_protocol::task::{Kind, NewTask, Number, TaskSpec};
+use clb_protocol::{Epoch, Generation, Incarnation, LogSeq, SlotNo, TaskId, Timestamp, WorkerId};
+use serde_json::value::to_raw_value;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::{Beginning, End, Handle, Message, Submitted, Term};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Claim, LogFilter, LogFrom, Reader, Store};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Bench {
+    _folder: TempDir,
+    store: Arc<SqliteStore>,
+    epoch: Epoch,
+    handle: Handle,
+    actions: mpsc::UnboundedReceiver<FleetAction>,
+    term: JoinHandle<End>,
+}
+
+fn claim(name: &str) -> Claim {
+    Claim { holder: name.into(), url: format!("http://{name}"), public_url: String::new() }
+}
+
+impl Bench {
+    /// A term with a place for one worker.
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&folder.path().join("clb.db")).unwrap());
+        let now = Timestamp::now();
+        let epoch = store.acquire(&claim("one"), Epoch(0), now, Duration::from_secs(2)).unwrap();
+        let pool = Pool { name: "default".into(), workers: 1, first_port: 3004, cpus: 1.0 };
+        let beginning = Beginning {
+            config: Config::new(vec![pool]),
+            recovered: store.restore(epoch).unwrap(),
+            welcome: Welcome { epoch, leader: "one".into(), port: 3002, orchestrators: Vec::new() },
+            identity: ContainerIdentity {
+                name: "one".into(),
+                id: "one".into(),
+                role: ContainerRole::Orchestrator,
+            },
+            client_port: 3001,
+            member: None,
+            journal: Arc::default(),
+        };
+        let (fleet, actions) = mpsc::unbounded_channel();
+        let (term, handle) = Term::new(beginning, Arc::clone(&store) as Arc<dyn Store>, fleet, now).unwrap();
+        let bench = Self { _folder: folder, store, epoch, handle, actions, term: tokio::spawn(term.run()) };
+        let observed = Input::FleetObserved { seen: Vec::<SeenWorker>::new(), asked_at: now };
+        bench.handle.tell(Message::Fact(observed));
+        bench
+    }
+
+    async fn next_action(&mut self) -> FleetAction {
+        timeout(PATIENCE, self.actions.recv()).await.unwrap().unwrap()
+    }
+
+    /// The worker that the leader asked for joins.
+    async fn join(&mut self) -> Played {
+        let FleetAction::Create { worker, .. } = self.next_action().await else { panic!("no container") };
+        let (orders, heard) = mpsc::unbounded_channel();
+        let hello = WorkerHello {
+            worker,
+            incarnation: Incarnation(uuid::Uuid::now_v7()),
+            container: "c".into(),
+            port: 3004,
+            slots: 4,
+            running: Vec::new(),
+            finished: Vec::new(),
+        };
+        let link = self.handle.join(hello, orders).await.unwrap();
+        let mut played = Played { handle: self.handle.clone(), link, heard };
+        assert!(matches!(played.hear().await, WorkerOrder::Welcome(_)));
+        played
+    }
+
+    async fn end(&mut self) -> End {
+        timeout(PATIENCE, &mut self.term).await.unwrap().unwrap()
+    }
+}
+
+struct Played {
+    handle: Handle,
+    link: clb_core::input::LinkNo,
+    heard: mpsc::UnboundedReceiver<WorkerOrder>,
+}
+
+impl Played {
+    /// The next order that is not a ping.
+    async fn hear(&mut self) -> WorkerOrder {
+        loop {
+            match timeout(PATIENCE, self.heard.recv()).await.unwrap().unwrap() {
+                WorkerOrder::Ping => {}
+                order => return order,
+            }
+        }
+    }
+
+    /// Waits for one task and gives its result.
+    async fn run_one(&mut self, epoch: Epoch) -> TaskId {
+        let WorkerOrder::Run(orders) = self.hear().await else { panic!("not an order to run") };
+        let now = Timestamp::now();
+        let result = AttemptResult {
+            task: orders[0].task,
+            attempt: orders[0].attempt,
+            epoch,
+            started_at: now,
+            ended_at: now,
+            gave: Yield::Succeeded(to_raw_value(&BTreeMap::from([("sum", 7)])).unwrap()),
+        };
+        let report = WorkerReport { finished: vec![result], ..WorkerReport::default() };
+        self.handle.tell(Message::Reported { link: self.link, report });
+        orders[0].task
+    }
+}
+
+fn task() -> NewTask {
+    let add = [Number::Integer(3), Number::Integer(4)];
+    NewTask {
+        id: TaskId::now(),
+        spec: TaskSpec { kind: Kind::Sleep, seconds: 0.0, add, max_attempts: 3, timeout: 60.0 },
+        pool: "default".into(),
+        priority: 0,
+        group: None,
+        labels: BTreeMap::new(),
+        idempotency_key: None,
+    }
+}
+
+#[tokio::test]
+async fn a_submission_is_on_disk_when_it_is_answered_and_so_is_a_result_when_it_is_acknowledged() {
+    let mut bench = Bench::start();
+    let mut worker = bench.join().await;
+    let new = task();
+    let answer = bench.handle.submit(vec![new.clone()]).await.unwrap();
+    assert!(matches!(answer[..], [(id, Submitted::Accepted(_))] if id == new.id));
+    assert!(bench.store.task(new.id).unwrap().is_some());
+    assert_eq!(worker.run_one(bench.epoch).await, new.id);
+    assert!(matches!(worker.hear().await, WorkerOrder::Ack(acks) if acks[0].0 == new.id));
+    let stored = bench.store.task(new.id).unwrap().unwrap();
+    assert_eq!((stored.state, stored.attempts.len()), (TaskState::Succeeded, 1));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_task_is_told_when_its_outcome_can_be_read() {
+    let mut bench = Bench::start();
+    let mut worker = bench.join().await;
+    let new = task();
+    bench.handle.submit(vec![new.clone()]).await.unwrap();
+    let waiting = tokio::spawn({
+        let handle = bench.handle.clone();
+        async move { handle.ended(new.id).await }
+    });
+    worker.run_one(bench.epoch).await;
+    timeout(PATIENCE, waiting).await.unwrap().unwrap().unwrap();
+    assert_eq!(bench.store.outcomes(clb_protocol::OutcomeSeq(0), None, 9).unwrap().outcomes.len(), 1);
+}
+
+#[tokio::test]
+async fn submitting_a_task_that_has_ended_is_known_and_runs_nothing() {
+    let mut bench = Bench::start();
+    let mut worker = bench.join().await;
+    let new = task();
+    bench.handle.submit(vec![new.clone()]).await.unwrap();
+    worker.run_one(bench.epoch).await;
+    bench.handle.ended(new.id).await.unwrap();
+    let again = bench.handle.submit(vec![new.clone()]).await.unwrap();
+    assert_eq!(again, [(new.id, Submitted::Known)]);
+    assert_eq!(bench.handle.show().await.unwrap().tasks.queued, 0);
+}
+
+#[tokio::test]
+async fn a_leader_whose_term_is_over_changes_nothing_and_answers_nothing() {
+    let mut bench = Bench::start();
+    bench.store.acquire(&claim("two"), bench.epoch, Timestamp::now(), Duration::from_secs(2)).unwrap();
+    let new = task();
+    assert_eq!(bench.handle.submit(vec![new.clone()]).await, None);
+    assert!(bench.store.task(new.id).unwrap().is_none());
+    let next = bench.epoch.next();
+    assert!(matches!(bench.end().await, End::Fenced(epoch) if epoch == next));
+}
+
+#[tokio::test]
+async fn stepping_down_gives_the_lease_up() {
+    let mut bench = Bench::start();
+    bench.handle.tell(Message::StepDown);
+    assert!(matches!(bench.end().await, End::SteppedDown));
+    assert!(bench.store.lease().unwrap().unwrap().is_released());
+}
+
+#[tokio::test]
+async fn a_retired_cluster_has_no_workers_and_keeps_its_tasks() {
+    let mut bench = Bench::start();
+    let mut worker = bench.join().await;
+    let new = task();
+    bench.handle.submit(vec![new.clone()]).await.unwrap();
+    assert!(matches!(worker.hear().await, WorkerOrder::Run(_)));
+    let retiring = tokio::spawn({
+        let handle = bench.handle.clone();
+        async move { handle.retire().await }
+    });
+    let buried = loop {
+        if let FleetAction::Bury { worker, .. } = bench.next_action().await {
+            break worker;
+        }
+    };
+    assert_eq!(buried, WorkerId { pool: "default".into(), slot: SlotNo(1), generation: Generation(1) });
+    let remains = clb_core::fleet::Remains::default();
+    bench.handle.tell(Message::Fact(Input::Buried { worker: buried, remains }));
+    timeout(PATIENCE, retiring).await.unwrap().unwrap().unwrap();
+    bench.handle.tell(Message::StepDown);
+    assert!(matches!(bench.end().await, End::SteppedDown));
+    assert_eq!(bench.store.task(new.id).unwrap().unwrap().state, TaskState::Queued);
+}
+
+#[tokio::test]
+async fn the_leaders_words_reach_the_store() {
+    let mut bench = Bench::start();
+    let mut worker = bench.join().await;
+    let new = task();
+    bench.handle.submit(vec![new.clone()]).await.unwrap();
+    worker.run_one(bench.epoch).await;
+    bench.handle.tell(Message::StepDown);
+    bench.end().await;
+    let filter = LogFilter { container: Some("one".into()), task: Some(new.id) };
+    let lines = bench.store.logs(&filter, LogFrom::After(LogSeq(0)), 100).unwrap().logs;
+    let words: Vec<&str> = lines.iter().filter_map(|line| line.message.split(':').next()).collect();
+    assert_eq!(words, ["Received payload", "Sent payload", "Received result", "Sent result"]);
+}
