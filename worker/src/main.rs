@@ -9,6 +9,7 @@ mod config;
 mod container_id;
 mod journal;
 mod link;
+mod meter;
 mod pages;
 mod run;
 mod worker;

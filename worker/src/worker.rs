@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::journal::{Journal, Note};
 use crate::link::{self, Found, Link, LinkError, Quest};
 use crate::run::Ended;
-use crate::{container_id, pages};
+use crate::{container_id, meter, pages};
 
 pub(crate) use crate::agent::Ending;
 pub(crate) use desk::{Ask, Desk, DeskClosed};
@@ -91,8 +91,9 @@ impl Worker {
         let name = config.worker().to_string();
         tokio::spawn(pages::serve(
             listener,
-            pages::Pages::new(name, config.token.clone(), desk, journal.clone()),
+            pages::Pages::new(name, config.token.clone(), desk.clone(), journal.clone()),
         ));
+        tokio::spawn(meter::write_usage(desk, journal.clone()));
         tracing::info!("Worker {} listens on {address}", config.worker());
         Ok(Self::new(&config, journal, asks).run().await)
     }

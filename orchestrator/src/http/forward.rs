@@ -1,17 +1,27 @@
 //! A standby answers everything by asking the leader; without a leader a request waits for one.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use clb_protocol::api::{ClusterView, WorkerView};
+use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::Door;
 use super::problem::Refusal;
 use crate::node::Role;
+
+/// How long a page waits for what the leader says.
+const STANDING_LIMIT: Duration = Duration::from_secs(1);
 
 /// Sends requests on to a leader.
 #[derive(Clone)]
@@ -22,6 +32,30 @@ impl Forwarder {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self(Client::builder(TokioExecutor::new()).build(connector))
+    }
+
+    /// How things stand, as the leader at `url` says; `None` when it does not say so soon.
+    pub(super) async fn standing(
+        &self,
+        url: &str,
+        token: Option<&str>,
+    ) -> Option<(ClusterView, Vec<WorkerView>)> {
+        let ask = async {
+            Some((
+                self.get(&format!("{url}/api/v1/cluster"), token).await?,
+                self.get(&format!("{url}/api/v1/workers"), token).await?,
+            ))
+        };
+        timeout(STANDING_LIMIT, ask).await.ok()?
+    }
+
+    async fn get<T: DeserializeOwned>(&self, url: &str, token: Option<&str>) -> Option<T> {
+        let mut request = Request::get(url);
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let answer = self.0.request(request.body(Body::empty()).ok()?).await.ok()?;
+        serde_json::from_slice(&answer.into_body().collect().await.ok()?.to_bytes()).ok()
     }
 
     async fn send(&self, url: &str, mut request: Request) -> Response {

@@ -32,13 +32,18 @@ fn page(template: &impl Template) -> Result<Html<String>, Refusal> {
 }
 
 pub(super) async fn status(State(door): State<Door>) -> Result<Html<String>, Refusal> {
-    let (role, leader) = match door.node.role() {
+    let role_now = door.node.role();
+    let token = door.node.options.token.as_deref();
+    let (role, leader) = match &role_now {
         Role::Leading(_) => ("leader", None),
-        Role::Following(lease) => ("standby", Some((lease.holder.to_string(), lease.public_url))),
+        Role::Following(lease) => ("standby", Some((lease.holder.to_string(), lease.public_url.clone()))),
         Role::Leaderless => ("looking for a leader", None),
         Role::Crashed => ("simulating a crash", None),
     };
-    let standing = view(&door).await.ok();
+    let standing = match &role_now {
+        Role::Following(lease) => door.forwarder.standing(&lease.url, token).await,
+        _ => view(&door).await.ok(),
+    };
     page(&Status { name: door.node.name.to_string(), role, leader, standing })
 }
 
