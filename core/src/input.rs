@@ -101,6 +101,8 @@ pub enum Input {
     },
     /// The cluster is being taken down: give everything back and make no more containers.
     Retired,
+    /// The leader itself did not run for a while, or the clock was set forward: silence says nothing.
+    Resumed,
     /// Nothing else happened, but a deadline came.
     TimePassed,
 }

@@ -23,6 +23,8 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{Claim, Member, Recovered, StoreError};
 
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long one that gave its lease up leaves it to others.
+const HANDED_OVER_REST: Duration = Duration::from_secs(1);
 /// How long the last commit of a term may take.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 /// How long the others may take to say that they are leaving too.
@@ -127,7 +129,7 @@ async fn live(node: Arc<Node>, docker: Docker, myself: Option<Arc<Myself>>) {
             node.play(Role::Leaderless);
         }
         let mut turn = std::pin::pin!(async {
-            let turn = wait_for_turn(&node).await;
+            let turn = wait_for_turn(&node, &docker).await;
             lead(&node, &docker, myself.as_ref(), turn).await;
         });
         tokio::select! {
@@ -155,6 +157,9 @@ async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<&Arc<Myself>>, t
         }
     };
     node.roster.begin(&node.name, &recovered.members);
+    if let (Some(lease), true) = (&turn.former, turn.is_stopped) {
+        node.roster.stop(&lease.holder);
+    }
     let former = turn.former.filter(|lease| !lease.is_released() && lease.holder != node.name);
     let members = Members::after(
         former.and_then(|lease| recovered.members.iter().find(|member| member.name == lease.holder)),
@@ -177,7 +182,10 @@ async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<&Arc<Myself>>, t
         End::Fenced(current) => {
             node.journal.write(&format!("Stands by: epoch {epoch} is over, epoch {current} has begun"));
         }
-        End::SteppedDown => node.journal.write(&format!("Stands by: epoch {epoch} is handed over")),
+        End::SteppedDown => {
+            node.journal.write(&format!("Stands by: epoch {epoch} is handed over"));
+            sleep(HANDED_OVER_REST).await;
+        }
         End::Broken(error) => {
             node.journal.write(&format!("Epoch {epoch} cannot go on: {error}"));
             sleep(RETRY_AFTER).await;
@@ -229,6 +237,7 @@ fn begin(node: &Node, myself: Option<&Arc<Myself>>, epoch: Epoch, recovered: Rec
         client_port: node.options.client_port,
         member,
         journal: Arc::clone(&node.journal),
+        roster: Arc::clone(&node.roster),
     }
 }
 

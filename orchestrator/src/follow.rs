@@ -3,28 +3,33 @@
 //! The leader's link closes within a millisecond of its death, long before its lease runs out; a
 //! leader that then refuses a connection, or says that it simulates a crash, is gone.
 
+use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use clb_core::lease::{self, LeaderSign, LeaseMove};
 use clb_protocol::link::{HEARTBEAT_MS, StandbyHello, StandbyReport};
-use clb_protocol::{Epoch, Incarnation, Timestamp};
+use clb_protocol::{Epoch, Incarnation, MemberName, Timestamp};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use crate::docker::{Docker, Role as Member, State};
 use crate::node::{Node, Role};
 use crate::store::{Lease, StoreError};
 
 const POLL_EVERY: Duration = Duration::from_millis(200);
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
+/// How often a leader that may be gone is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LONGEST_LEASE: Duration = Duration::from_millis(lease::TERM_MS);
 
 /// The lease may be taken.
 #[derive(Clone, Debug)]
@@ -33,11 +38,24 @@ pub(crate) struct Turn {
     pub(crate) seen: Epoch,
     /// The lease as it was.
     pub(crate) former: Option<Lease>,
+    /// Whether its holder simulates a crash.
+    pub(crate) is_stopped: bool,
+}
+
+/// What is known of the leader besides its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// Nothing speaks against its life.
+    None,
+    /// It simulates a crash.
+    Stopped,
+    /// Its process or its container is gone.
+    Gone,
 }
 
 /// Waits until this orchestrator may take the lease.
-pub(crate) async fn wait_for_turn(node: &Node) -> Turn {
-    let mut sign = LeaderSign::None;
+pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Turn {
+    let mut sign = Sign::None;
     let mut complaint = String::new();
     loop {
         let lease = match read_lease(node).await {
@@ -59,13 +77,16 @@ pub(crate) async fn wait_for_turn(node: &Node) -> Turn {
             holder: lease.holder.clone(),
             expires_at: lease.expires_at,
         });
-        match lease::decide(seen.as_ref(), &node.name, sign, Timestamp::now()) {
-            LeaseMove::Acquire { seen } => return Turn { seen, former: lease },
+        let told = if sign == Sign::None { LeaderSign::None } else { LeaderSign::Gone };
+        match lease::decide(seen.as_ref(), &node.name, told, Timestamp::now()) {
+            LeaseMove::Acquire { seen } => {
+                return Turn { seen, former: lease, is_stopped: sign == Sign::Stopped };
+            }
             LeaseMove::WaitUntil(_) => {}
         }
         let Some(lease) = lease else { continue };
         node.play(Role::Following(lease.clone()));
-        sign = follow(node, &lease).await;
+        sign = follow(node, docker, &lease).await;
     }
 }
 
@@ -77,7 +98,7 @@ async fn read_lease(node: &Node) -> Result<Option<Lease>, StoreError> {
 }
 
 /// Holds a link to the leader until it ends or the lease changes; says what that means.
-async fn follow(node: &Node, lease: &Lease) -> LeaderSign {
+async fn follow(node: &Node, docker: &Docker, lease: &Lease) -> Sign {
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
     let (say, lines) = mpsc::unbounded_channel::<Bytes>();
     let hello = StandbyHello {
@@ -94,22 +115,25 @@ async fn follow(node: &Node, lease: &Lease) -> LeaderSign {
     if let Some(token) = &node.options.token {
         request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let Ok(request) = request.body(Body::new(StreamBody::new(said))) else { return LeaderSign::None };
+    let Ok(request) = request.body(Body::new(StreamBody::new(said))) else { return Sign::None };
     let answer = match timeout(ANSWER_LIMIT, client.request(request)).await {
         Ok(Ok(answer)) if answer.status() == http::StatusCode::OK => answer,
-        Ok(Ok(answer)) if answer.status() == http::StatusCode::IM_A_TEAPOT => return LeaderSign::Gone,
-        Ok(Err(error)) if error.is_connect() => return LeaderSign::Gone,
-        _ => {
+        Ok(Ok(answer)) if answer.status() == http::StatusCode::IM_A_TEAPOT => return Sign::Stopped,
+        answer => {
+            let is_refused = matches!(&answer, Ok(Err(error)) if refuses(error));
+            if is_refused || has_ended(docker, &node.name, &lease.holder).await {
+                return Sign::Gone;
+            }
             tokio::time::sleep(POLL_EVERY).await;
-            return LeaderSign::None;
+            return Sign::None;
         }
     };
     node.journal.write(&format!("Stands by for {}, which leads in epoch {}", lease.holder, lease.epoch));
     if converse(node, lease, answer.into_body(), &say).await == Talk::Ended {
         node.journal.write(clb_protocol::seed::LEADER_CRASHED);
-        return is_gone(&client, lease).await;
+        return last_sign(&client, node, docker, lease).await;
     }
-    LeaderSign::None
+    Sign::None
 }
 
 /// Why a conversation with the leader is over.
@@ -168,16 +192,49 @@ async fn farewell(mut heard: hyper::body::Incoming) -> Talk {
     Talk::Left
 }
 
-/// Asks a leader whose link ended whether it is still there.
-async fn is_gone(client: &Client<HttpConnector, Body>, lease: &Lease) -> LeaderSign {
-    let Ok(request) = http::Request::get(format!("{}/", lease.url)).body(Body::empty()) else {
-        return LeaderSign::None;
-    };
-    match timeout(ANSWER_LIMIT, client.request(request)).await {
-        Ok(Ok(answer)) if answer.status() != http::StatusCode::IM_A_TEAPOT => LeaderSign::None,
-        Ok(_) => LeaderSign::Gone,
-        Err(_) => LeaderSign::None,
+/// Asks a leader whose link ended whether it is still there, until that is known or its lease is over.
+async fn last_sign(
+    client: &Client<HttpConnector, Body>,
+    node: &Node,
+    docker: &Docker,
+    lease: &Lease,
+) -> Sign {
+    let until = Instant::now() + lease.expires_at.since(Timestamp::now()).min(LONGEST_LEASE);
+    while Instant::now() < until {
+        let Ok(request) = http::Request::get(format!("{}/", lease.url)).body(Body::empty()) else { break };
+        match timeout(ANSWER_LIMIT, client.request(request)).await {
+            Ok(Ok(answer)) if answer.status() == http::StatusCode::IM_A_TEAPOT => return Sign::Stopped,
+            // It closed the link and lives: it has a reason, or never knew of it.
+            Ok(Ok(_)) => return Sign::None,
+            Ok(Err(error)) if refuses(&error) => return Sign::Gone,
+            _ if has_ended(docker, &node.name, &lease.holder).await => return Sign::Gone,
+            _ => sleep(LOOK_EVERY).await,
+        }
     }
+    Sign::None
+}
+
+/// Whether the other machine, or container, answered that nobody listens there. Any other failure may be
+/// this side's.
+fn refuses(error: &hyper_util::client::legacy::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.kind() == io::ErrorKind::ConnectionRefused;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Whether the engine, which knows the container of `me`, says that the one of `holder` does not run.
+async fn has_ended(docker: &Docker, me: &MemberName, holder: &MemberName) -> bool {
+    let Ok(Ok(seen)) = timeout(ANSWER_LIMIT, docker.list()).await else { return false };
+    let is_running = |name: &MemberName| {
+        let mut own = seen.iter().filter(|it| matches!(&it.role, Member::Orchestrator(of) if of == name));
+        own.any(|it| !matches!(it.state, State::Exited | State::Dead | State::Removing))
+    };
+    is_running(me) && !is_running(holder)
 }
 
 /// One line of NDJSON.

@@ -54,7 +54,7 @@ pub(crate) struct Node {
     /// Its log.
     pub(crate) journal: Arc<Journal>,
     /// The other orchestrators, while it leads.
-    pub(crate) roster: Roster,
+    pub(crate) roster: Arc<Roster>,
     role: watch::Sender<Role>,
     crashed: watch::Sender<bool>,
     leaving: watch::Sender<bool>,
@@ -69,7 +69,7 @@ impl Node {
             identity,
             store,
             journal: Arc::default(),
-            roster: Roster::default(),
+            roster: Arc::default(),
             role: watch::Sender::new(Role::Leaderless),
             crashed: watch::Sender::new(false),
             leaving: watch::Sender::new(false),

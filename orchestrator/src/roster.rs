@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use clb_protocol::api::{MemberView, Role};
 use clb_protocol::link::StandbyHello;
@@ -9,11 +10,15 @@ use clb_protocol::{ContainerId, MemberName, Timestamp};
 
 use crate::store::Member;
 
+/// A standby speaks every second.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// One orchestrator.
 #[derive(Clone, Debug)]
 struct Entry {
     role: Role,
     since: Timestamp,
+    heard_at: Timestamp,
     container: ContainerId,
     url: String,
     public_url: String,
@@ -34,6 +39,7 @@ impl Roster {
                 Entry {
                     role: Role::Down,
                     since: Timestamp::now(),
+                    heard_at: Timestamp::now(),
                     container: member.container.clone(),
                     url: member.url.clone(),
                     public_url: member.public_url.clone(),
@@ -47,6 +53,7 @@ impl Roster {
         let entry = Entry {
             role: Role::Standby,
             since: Timestamp::now(),
+            heard_at: Timestamp::now(),
             container: hello.container.clone(),
             url: hello.url.clone(),
             public_url: hello.public_url.clone(),
@@ -54,7 +61,7 @@ impl Roster {
         self.entries().insert(hello.member.clone(), entry);
     }
 
-    /// Notes what became of one. A container that is not the newest of that name is not heard.
+    /// Notes what became of one. A container that is not the newest of that name does not count.
     pub(crate) fn put(&self, name: &MemberName, container: &ContainerId, role: Role) {
         if let Some(entry) = self.entries().get_mut(name)
             && entry.container == *container
@@ -62,6 +69,34 @@ impl Roster {
         {
             (entry.role, entry.since) = (role, Timestamp::now());
         }
+    }
+
+    /// Notes that one simulates a crash.
+    pub(crate) fn stop(&self, name: &MemberName) {
+        if let Some(entry) = self.entries().get_mut(name) {
+            (entry.role, entry.since) = (Role::Stopped, Timestamp::now());
+        }
+    }
+
+    /// Notes that a standby said something.
+    pub(crate) fn hear(&self, name: &MemberName, now: Timestamp) {
+        if let Some(entry) = self.entries().get_mut(name) {
+            entry.heard_at = now;
+        }
+    }
+
+    /// Gives the standbys the time to speak that the leader did not listen.
+    pub(crate) fn excuse_silence(&self, now: Timestamp) {
+        for entry in self.entries().values_mut() {
+            entry.heard_at = now;
+        }
+    }
+
+    /// Whether there are standbys and none of them was heard for long.
+    pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
+        let entries = self.entries();
+        let mut standbys = entries.values().filter(|entry| entry.role == Role::Standby).peekable();
+        standbys.peek().is_some() && standbys.all(|entry| entry.heard_at + SILENCE <= now)
     }
 
     /// Strikes one out that is not there any more and will not come back.
@@ -89,6 +124,11 @@ impl Roster {
     pub(crate) fn names_of_down(&self) -> Vec<MemberName> {
         let entries = self.entries();
         entries.iter().filter(|(_, entry)| entry.role == Role::Down).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether one is known and down.
+    pub(crate) fn is_down(&self, name: &MemberName) -> bool {
+        self.entries().get(name).is_some_and(|entry| entry.role == Role::Down)
     }
 
     /// Base URLs of one that is known.
@@ -132,6 +172,17 @@ mod tests {
         roster.put(&"o-2".into(), &"new".into(), Role::Down);
         assert!(!roster.has_standby());
         assert_eq!(roster.names_of_down(), ["o-2".into()]);
+    }
+
+    #[test]
+    fn standbys_that_are_not_heard_are_silent_and_nobody_is_not() {
+        let roster = Roster::default();
+        assert!(!roster.is_silent(Timestamp::now() + SILENCE));
+        roster.join(&hello("new"));
+        let later = Timestamp::now() + SILENCE;
+        assert!(roster.is_silent(later));
+        roster.hear(&"o-2".into(), later);
+        assert!(!roster.is_silent(later));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::output::{Change, Note, Order, Output};
 use crate::placement::{Candidate, choose};
 use crate::task::{Phase, RunningAttempt};
 
-use super::{Cluster, SlotKey};
+use super::{Cluster, DOUBT, SlotKey};
 
 impl Cluster {
     pub(super) fn dispatch(&mut self, now: Timestamp, out: &mut Output) {
@@ -32,7 +32,7 @@ impl Cluster {
             .slots
             .iter()
             .filter(|((name, _), _)| name == pool)
-            .filter_map(|(key, slot)| candidate(slot).map(|candidate| (key.clone(), candidate)))
+            .filter_map(|(key, slot)| candidate(slot, now).map(|candidate| (key.clone(), candidate)))
             .unzip();
         if candidates.is_empty() {
             return;
@@ -43,7 +43,7 @@ impl Cluster {
             let Some(choice) = choose(self.config.placement, id, &candidates) else { return };
             free -= 1;
             self.give(id, &keys[choice.index], now, out);
-            if let Some(renewed) = self.slots.get(&keys[choice.index]).and_then(candidate) {
+            if let Some(renewed) = self.slots.get(&keys[choice.index]).and_then(|slot| candidate(slot, now)) {
                 candidates[choice.index] = renewed;
             } else {
                 candidates[choice.index].running = candidates[choice.index].slots;
@@ -83,22 +83,27 @@ impl Cluster {
 
     /// Whether it is known who holds what, so that nothing is run again that still runs.
     fn has_settled(&mut self, now: Timestamp) -> bool {
-        if let Some(until) = self.settle_until {
+        if let Some(settling) = self.settling {
             let awaited = |slot: &Slot| match &slot.stage {
                 Stage::Up(worker) => matches!(worker.link, Link::Awaited { .. }),
                 _ => false,
             };
-            if now >= until || (self.observed && !self.slots.values().any(awaited)) {
-                self.settle_until = None;
+            let may_end_early = self.observed && settling.may_end_early;
+            if now >= settling.until || (may_end_early && !self.slots.values().any(awaited)) {
+                self.settling = None;
             }
         }
-        self.settle_until.is_none()
+        self.settling.is_none()
     }
 }
 
 /// The worker of a slot that may get a task.
-fn candidate(slot: &Slot) -> Option<Candidate> {
+fn candidate(slot: &Slot, now: Timestamp) -> Option<Candidate> {
     let worker = slot.worker().filter(|worker| worker.free_slots() > 0)?;
+    // It may be as lost as the one whose task is given on.
+    if matches!(worker.link, Link::Open { heard_at, .. } if heard_at + DOUBT <= now) {
+        return None;
+    }
     Some(Candidate {
         slot: slot.no,
         running: u16::try_from(worker.running.len()).unwrap_or(u16::MAX),

@@ -63,6 +63,9 @@ impl Cluster {
 
     pub(super) fn take_death(&mut self, worker: &WorkerId, now: Timestamp, out: &mut Output) {
         let key = (worker.pool.clone(), worker.slot);
+        if !self.observed {
+            self.early_deaths.insert(worker.clone());
+        }
         let Some(slot) = self.slot_of(worker) else { return };
         match &slot.stage {
             Stage::Up(_) | Stage::Starting { container: Some(_) } => self.bury(&key, None, now, out),
@@ -111,7 +114,9 @@ impl Cluster {
         let Stage::Burying { worker, cause } = &mut slot.stage else { return };
         let (worker, cause) = (worker.take(), cause.take());
         let peak = worker.as_ref().and_then(|worker| worker.memory_peak_bytes);
-        let verdict = cause.unwrap_or_else(|| judge(remains, slot.signalled, peak));
+        // What was thought of it does not count when it had died of something else by then.
+        let verdict =
+            cause.filter(|_| !remains.was_dead).unwrap_or_else(|| judge(remains, slot.signalled, peak));
         let not_before = slot.backoff.after_death(worker.as_ref().map(|worker| worker.ready_at), now);
         out.notes.push(Note::Fleet(format!("{worker_id} died: {}", verdict.detail)));
         let obituary = write_obituary(slot, worker.as_deref(), remains, &verdict);
@@ -192,7 +197,7 @@ impl Cluster {
             worker.running = self.unclaimed.remove(&found.worker).unwrap_or_default();
             let container = found.container.clone();
             slot.enter(Stage::Up(worker), None, now);
-            if found.alive {
+            if found.alive && !self.early_deaths.contains(&found.worker) {
                 let (worker, port) = (found.worker.clone(), slot.port);
                 out.fleet.push(FleetAction::Probe { worker, container: container.clone(), port });
             } else {
@@ -235,6 +240,7 @@ impl Cluster {
 
     /// Does what is due by now.
     pub(super) fn expire(&mut self, now: Timestamp, out: &mut Output) {
+        self.wake(now);
         let keys: Vec<SlotKey> = self.slots.keys().cloned().collect();
         for key in &keys {
             if let Some(cause) = self.overdue(key, now) {

@@ -33,6 +33,9 @@ impl Cluster {
                 && match &task.phase {
                     Phase::Accepted => !is_queued,
                     Phase::Queued => is_queued && !task.is_exhausted(),
+                    Phase::Resting { until } => {
+                        !is_queued && !task.is_exhausted() && self.resting.contains(&(*until, *id))
+                    }
                     Phase::Running(current) => {
                         running += 1;
                         let is_held = held.get(id).is_some_and(|all| all.contains(&current.attempt));

@@ -13,7 +13,7 @@ mod tests;
 mod views;
 mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clb_protocol::{
@@ -30,6 +30,18 @@ use crate::task::{Phase, RunningAttempt, Task};
 
 type SlotKey = (PoolName, SlotNo);
 
+/// A worker that was not heard for this long may be lost, and gets nothing more.
+const DOUBT: Duration = Duration::from_secs(2);
+
+/// A time in which workers that may hold tasks are waited for.
+#[derive(Clone, Copy, Debug)]
+struct Settling {
+    until: Timestamp,
+    /// Whether it is over once everybody has joined. Right after a time in which the leader did not run,
+    /// even what was heard is old.
+    may_end_early: bool,
+}
+
 /// How often running tasks are held against their timeouts.
 const TIMEOUT_CHECK: Duration = Duration::from_secs(1);
 
@@ -44,6 +56,10 @@ pub struct Cluster {
     links: BTreeMap<LinkNo, SlotKey>,
     /// Attempts that the store shows as running, until their workers are found or found missing.
     unclaimed: BTreeMap<WorkerId, BTreeMap<TaskId, AttemptNo>>,
+    /// Tasks that rest, by when they are due.
+    resting: BTreeSet<(Timestamp, TaskId)>,
+    /// Who died before Docker's first list came, which may still show them alive.
+    early_deaths: BTreeSet<WorkerId>,
     /// Attempts without a verdict, lost in slots that are no more.
     unjudgeable: Vec<(TaskId, AttemptNo)>,
     last_submission: SubmissionSeq,
@@ -55,8 +71,8 @@ pub struct Cluster {
     /// Whether Docker's list of containers was seen in this term.
     observed: bool,
     retired: bool,
-    /// Until when those that may hold tasks are waited for; `None` once that is over.
-    settle_until: Option<Timestamp>,
+    /// `None` once it is known who holds what.
+    settling: Option<Settling>,
     store_available: bool,
     checked_timeouts_at: Timestamp,
 }
@@ -65,7 +81,7 @@ impl Cluster {
     /// A leader's state at the beginning of its term.
     #[must_use]
     pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Self {
-        let settle_until = Some(now + config.settle_limit);
+        let settling = Some(Settling { until: now + config.settle_limit, may_end_early: true });
         let mut cluster = Self {
             epoch: restored.epoch,
             tasks: Lookup::default(),
@@ -73,6 +89,8 @@ impl Cluster {
             slots: BTreeMap::new(),
             links: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
+            resting: BTreeSet::new(),
+            early_deaths: BTreeSet::new(),
             unjudgeable: Vec::new(),
             last_submission: restored.last_submission,
             last_outcome: restored.last_outcome,
@@ -81,7 +99,7 @@ impl Cluster {
             given: 0,
             observed: false,
             retired: false,
-            settle_until,
+            settling,
             store_available: true,
             checked_timeouts_at: now,
             config,
@@ -172,6 +190,7 @@ impl Cluster {
                     worker.measure(usage, cpus);
                 }
             }
+            Input::Resumed => self.excuse_silence(now),
             Input::Retired => self.retire(now, &mut out),
             Input::TimePassed => self.expire(now, &mut out),
         }
@@ -198,7 +217,9 @@ impl Cluster {
             [stage, judgement].into_iter().flatten()
         });
         let timeouts = (self.running > 0).then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
-        slots.chain(timeouts).chain(self.settle_until).min()
+        let settled = self.settling.map(|settling| settling.until);
+        let rested = self.resting.first().map(|(until, _)| *until);
+        slots.chain(timeouts).chain(settled).chain(rested).min()
     }
 
     fn link_deadline(&self, link: Link) -> Timestamp {

@@ -157,7 +157,7 @@ impl Cluster {
                 verdict: Some(verdict.clone()),
                 costs: true,
             });
-            self.put_back(id);
+            self.come_back(id, now);
         }
     }
 
@@ -193,6 +193,26 @@ impl Cluster {
             task.phase = Phase::Undecided(running);
             self.running -= 1;
         } else {
+            self.come_back(id, now);
+        }
+    }
+
+    /// A task whose attempt counted goes back into the queue, at once or after a rest.
+    fn come_back(&mut self, id: TaskId, now: Timestamp) {
+        let Some(rest) = self.tasks.get(&id).and_then(Task::rest) else { return self.put_back(id) };
+        if let Some(task) = self.tasks.get_mut(&id) {
+            if task.running().is_some() {
+                self.running -= 1;
+            }
+            task.phase = Phase::Resting { until: now + rest };
+            self.resting.insert((now + rest, id));
+        }
+    }
+
+    /// Tasks that have rested go back into the queue.
+    pub(super) fn wake(&mut self, now: Timestamp) {
+        while let Some((until, id)) = self.resting.first().copied().filter(|(until, _)| *until <= now) {
+            self.resting.remove(&(until, id));
             self.put_back(id);
         }
     }
@@ -260,6 +280,10 @@ impl Cluster {
                 Some(running.clone())
             }
             Phase::Undecided(lost) => Some(lost.clone()),
+            Phase::Resting { until } => {
+                self.resting.remove(&(*until, id));
+                None
+            }
             Phase::Queued | Phase::Accepted => {
                 self.queue.remove(id, &task);
                 None

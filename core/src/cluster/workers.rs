@@ -11,7 +11,7 @@ use crate::input::{LinkNo, ProbeAnswer};
 use crate::output::{Change, FleetAction, Note, Order, Output};
 use crate::task::{Phase, RunningAttempt, Task};
 
-use super::{Cluster, SlotKey};
+use super::{Cluster, DOUBT, Settling, SlotKey};
 
 impl Cluster {
     pub(super) fn join(&mut self, link: LinkNo, hello: WorkerHello, now: Timestamp, out: &mut Output) {
@@ -107,8 +107,15 @@ impl Cluster {
                 return;
             }
             Phase::Queued if may_go_on(&self.slots, task, running, worker) => self.queue.remove(id, task),
+            Phase::Resting { until } if may_go_on(&self.slots, task, running, worker) => {
+                self.resting.remove(&(*until, id));
+            }
             Phase::Undecided(lost) if lost.attempt == running.attempt && lost.worker == *worker => {}
-            Phase::Queued | Phase::Running(_) | Phase::Undecided(_) | Phase::Accepted => {
+            Phase::Queued
+            | Phase::Resting { .. }
+            | Phase::Running(_)
+            | Phase::Undecided(_)
+            | Phase::Accepted => {
                 out.orders.push((link, Order::Cancel(id, running.attempt)));
                 return;
             }
@@ -181,6 +188,32 @@ impl Cluster {
                 self.requeue(id, Verdict::new(VerdictKind::Stopped, detail), now, out);
             }
         }
+    }
+
+    /// Gives everybody the time to speak or to come back that the leader did not listen.
+    pub(super) fn excuse_silence(&mut self, now: Timestamp) {
+        let until = now + self.config.silence_limit;
+        for worker in self.slots.values_mut().filter_map(Slot::worker_mut) {
+            match &mut worker.link {
+                Link::Open { heard_at, .. } => *heard_at = now,
+                Link::Awaited { until: former } => *former = until,
+                Link::Closed { since } => *since = now,
+                Link::Stopped { .. } => {}
+            }
+        }
+        let until = now + self.config.settle_limit;
+        self.settling = Some(Settling { until, may_end_early: false });
+    }
+
+    /// Whether no worker has been heard for so long that it may be this leader that nobody reaches.
+    #[must_use]
+    pub fn is_unheard(&self, now: Timestamp) -> bool {
+        let mut workers = self.slots.values().filter_map(Slot::worker).peekable();
+        let is_unheard = |worker: &Worker| match worker.link {
+            Link::Open { heard_at, .. } => heard_at + DOUBT <= now,
+            Link::Awaited { .. } | Link::Closed { .. } | Link::Stopped { .. } => false,
+        };
+        workers.peek().is_some() && workers.all(is_unheard)
     }
 
     pub(super) fn lose_link(&mut self, link: LinkNo, now: Timestamp, out: &mut Output) {

@@ -11,6 +11,8 @@ const SIGTERM: i64 = 15;
 pub struct Remains {
     /// Its exit code; `None` when the container was gone already.
     pub exit_code: Option<i64>,
+    /// Whether it was dead before anybody here touched it.
+    pub was_dead: bool,
     /// Whether the kernel killed it over its memory limit.
     pub oom: bool,
     /// Its memory limit, in bytes.

@@ -2,15 +2,21 @@
 //!
 //! ```text
 //! Accepted --stored--> Queued --ordered--> Running --result--> (ended, no longer in memory)
-//!                        ^                   |  |
-//!                        +---lost, failed----+  +--lost the last attempt--> Undecided
-//!                        +------------- the loss cost nothing ------------------+
+//!                       ^  ^                 |  |
+//!                       |  +---lost, failed--+  +--lost the last attempt--> Undecided
+//!                       +--rested-- Resting <-- again                           |
+//!                       +------------- the loss cost nothing -------------------+
 //! ```
 //!
 //! An ended task is not kept: its outcome is an intention of the same step. Neither are specs and
 //! results, so that a million waiting tasks fit in memory.
 
+use std::time::Duration;
+
 use clb_protocol::{AttemptNo, Epoch, PoolName, SubmissionSeq, Timestamp, WorkerId};
+
+const FIRST_REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// Where a task stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +25,11 @@ pub enum Phase {
     Accepted,
     /// On disk, waiting for a slot.
     Queued,
+    /// On disk; it was lost or failed more than once and waits for this time.
+    Resting {
+        /// Until when.
+        until: Timestamp,
+    },
     /// With a worker.
     Running(RunningAttempt),
     /// Its last attempt was lost; whether that counts is being found out.
@@ -65,8 +76,16 @@ impl Task {
     pub fn running(&self) -> Option<&RunningAttempt> {
         match &self.phase {
             Phase::Running(attempt) => Some(attempt),
-            Phase::Accepted | Phase::Queued | Phase::Undecided(_) => None,
+            Phase::Accepted | Phase::Queued | Phase::Resting { .. } | Phase::Undecided(_) => None,
         }
+    }
+
+    /// How long it waits before it runs again. The first loss is healed at once; after that the workers may
+    /// all be dying at this moment, or of this very task.
+    #[must_use]
+    pub fn rest(&self) -> Option<Duration> {
+        let doublings = self.spent.checked_sub(2)?;
+        Some(FIRST_REST.saturating_mul(1 << doublings.min(10)).min(LONGEST_REST))
     }
 
     /// Whether no further attempt may be lost or fail.

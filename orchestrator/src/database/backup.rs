@@ -32,6 +32,8 @@ const CHUNKS_AHEAD: usize = 2;
 /// A download that takes nothing for so long makes room for the next.
 const STALL_LIMIT: Duration = Duration::from_mins(1);
 const RETRY_AFTER_S: u32 = 5;
+/// How long a download waits for the one before it.
+const TURN_LIMIT: Duration = Duration::from_secs(1);
 const MARK: &str = "snapshot-";
 
 /// The copies of one store.
@@ -104,7 +106,9 @@ impl Backups {
     }
 
     async fn make(&self) -> Result<Copy, BackupError> {
-        let turn = Arc::clone(&self.one).try_acquire_owned().map_err(|_| BackupError::Busy)?;
+        // The end of a download is known here a moment after its last byte was read.
+        let turn = timeout(TURN_LIMIT, Arc::clone(&self.one).acquire_owned()).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or(BackupError::Busy)?;
         let (source, folder) = (self.source.clone(), self.source.folder());
         // The turn goes along: when the asker leaves, the copy is finished all the same.
         let made = tokio::task::spawn_blocking(move || {

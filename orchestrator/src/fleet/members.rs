@@ -9,11 +9,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use clb_core::fleet::{Fall, revive_at};
+use clb_core::input::ProbeAnswer;
 use clb_protocol::api::Role as MemberRole;
 use clb_protocol::{ContainerId, MemberName, Timestamp};
 use tokio::time::sleep;
 
 use super::News;
+use super::workers::probe;
 use crate::docker::{Blueprint, Docker, Role, Seen, State};
 use crate::node::Node;
 use crate::store::Member;
@@ -71,6 +73,9 @@ impl Members {
             let is_ended = matches!(seen.state, State::Exited | State::Dead);
             if is_ended {
                 node.roster.put(name, &seen.id, MemberRole::Down);
+            }
+            if seen.state == State::Running && node.roster.is_down(name) {
+                jobs.extend(ask(node, name, &seen.id));
             }
             let must_look = known.blueprint.is_none() && node.roster.addresses(name).is_some();
             if known.is_busy || !(is_ended || must_look) {
@@ -163,6 +168,18 @@ async fn raise(
         Err(error) => tracing::warn!("{name} could not be started again: {error}"),
     }
     News::Tried(name)
+}
+
+/// Asks one that runs and does not stand by whether it simulates a crash.
+fn ask(node: &Node, name: &MemberName, id: &ContainerId) -> Option<Job> {
+    let (url, _) = node.roster.addresses(name)?;
+    let (name, id) = (name.clone(), id.clone());
+    Some(Box::pin(async move {
+        match probe(&url).await {
+            ProbeAnswer::Stopped => News::Stopped(name, id),
+            ProbeAnswer::Alive | ProbeAnswer::Silent => News::Nothing,
+        }
+    }))
 }
 
 async fn look(docker: &Docker, name: MemberName, id: ContainerId) -> News {

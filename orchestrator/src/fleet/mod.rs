@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clb_core::input::{Input, SeenWorker};
 use clb_core::output::FleetAction;
+use clb_protocol::api::Role as MemberRole;
 use clb_protocol::{ContainerId, MemberName, Timestamp, WorkerId};
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -53,6 +54,8 @@ enum News {
     Listed(Timestamp, Option<Vec<Seen>>),
     /// How another orchestrator's container is made.
     Known(MemberName, ContainerId, Box<Blueprint>),
+    /// This container of another orchestrator simulates a crash.
+    Stopped(MemberName, ContainerId),
     /// It was tried to bring another orchestrator back, or to look at it.
     Tried(MemberName),
 }
@@ -127,9 +130,9 @@ impl Fleet {
                 });
             }
             FleetAction::Probe { worker, port, .. } => {
-                let host = docker.worker_container_name(&worker);
+                let url = format!("http://{}:{port}", docker.worker_container_name(&worker));
                 self.jobs.spawn(async move {
-                    let answer = workers::probe(&host, port).await;
+                    let answer = workers::probe(&url).await;
                     leader.tell(Message::Fact(Input::WorkerProbed { worker, answer }));
                     News::Nothing
                 });
@@ -240,6 +243,7 @@ impl Fleet {
                     self.leader.tell(Message::Member(member));
                 }
             }
+            News::Stopped(name, container) => self.node.roster.put(&name, &container, MemberRole::Stopped),
             News::Tried(name) => self.members.take_try(&name, Timestamp::now()),
         }
     }

@@ -80,28 +80,31 @@ pub(super) async fn bury(docker: &Docker, worker: &WorkerId, container: Option<C
 
 async fn autopsy(docker: &Docker, container: &ContainerId) -> Remains {
     let started = Instant::now();
+    let mut was_dead = true;
     loop {
         let Ok(found) = docker.inspect(container).await else { return Remains::default() };
         let is_dead = matches!(found.state, State::Exited | State::Dead);
         if is_dead || started.elapsed() >= DEATH_LIMIT {
             let last_logs = docker.last_lines(container, LAST_LINES).await.unwrap_or_default();
             return Remains {
+                was_dead: was_dead && is_dead,
                 exit_code: if is_dead { found.exit_code } else { None },
                 oom: found.oom_killed,
                 memory_limit_bytes: found.memory_limit_bytes,
                 last_logs,
             };
         }
+        was_dead = false;
         if docker.kill(container, "SIGKILL").await.is_err() {
             sleep(Duration::from_millis(10)).await;
         }
     }
 }
 
-/// Asks a worker's own pages how it is.
-pub(super) async fn probe(host: &str, port: u16) -> ProbeAnswer {
+/// Asks the pages at a base URL how their container is.
+pub(super) async fn probe(url: &str) -> ProbeAnswer {
     let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
-    let request = http::Request::get(format!("http://{host}:{port}/")).body(Empty::<bytes::Bytes>::new());
+    let request = http::Request::get(format!("{url}/")).body(Empty::<bytes::Bytes>::new());
     let Ok(request) = request else { return ProbeAnswer::Silent };
     match timeout(PROBE_LIMIT, client.request(request)).await {
         Ok(Ok(answer)) if answer.status() == http::StatusCode::IM_A_TEAPOT => ProbeAnswer::Stopped,

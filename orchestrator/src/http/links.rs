@@ -26,8 +26,8 @@ use crate::follow::line;
 use crate::leader::{Handle, Message};
 use crate::node::Role;
 use crate::store::Member;
-use clb_protocol::Epoch;
 use clb_protocol::api::Role as MemberRole;
+use clb_protocol::{Epoch, Timestamp};
 
 /// The longest line; a worker's hello may hold many results.
 const LINE_LIMIT: usize = 64 << 20;
@@ -149,6 +149,7 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
             tokio::select! {
                 report = timeout(SILENCE_LIMIT, said.next::<StandbyReport>()) => match report {
                     Ok(Some(report)) => {
+                        door.node.roster.hear(&hello.member, Timestamp::now());
                         if !report.logs.is_empty() && leader.log(identity.clone(), report.logs).await.is_none() {
                             break;
                         }

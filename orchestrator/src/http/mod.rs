@@ -100,6 +100,7 @@ fn router(door: Door) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(TASK_LIMIT))
+        .layer(axum::middleware::map_response(problem::dress))
         .layer(axum::middleware::from_fn_with_state(door.clone(), guard::check))
         .layer(CatchPanicLayer::new())
         .with_state(door)

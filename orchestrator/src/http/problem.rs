@@ -1,11 +1,16 @@
 //! Why an orchestrator does not do what it is asked; how that looks is for the door to say.
 
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use clb_protocol::api::FieldError;
 use clb_protocol::task::ParseError;
 
 use crate::store::StoreError;
+
+const PROBLEM_JSON: &str = "application/problem+json";
+/// The framework's refusals are a sentence.
+const LONGEST_TEXT: usize = 4 << 10;
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -72,4 +77,24 @@ pub(super) async fn not_found() -> Refusal {
 
 pub(super) async fn method_not_allowed() -> Refusal {
     Refusal(clb_door::Refusal::method_not_allowed())
+}
+
+/// Gives the refusals of the framework, which are plain text, the form of all others.
+pub(super) async fn dress(answer: Response) -> Response {
+    let status = answer.status();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    let is_dressed = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON);
+    if !is_refusal || is_dressed || status == StatusCode::IM_A_TEAPOT {
+        return answer;
+    }
+    let detail = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            "The body is too large: 1 MiB for a task, 32 MiB for a batch.".to_owned()
+        }
+        _ => match axum::body::to_bytes(answer.into_body(), LONGEST_TEXT).await {
+            Ok(text) if !text.is_empty() => String::from_utf8_lossy(&text).into_owned(),
+            _ => "The request cannot be understood.".to_owned(),
+        },
+    };
+    Refusal::new(status, detail).into_response()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -193,16 +194,17 @@ async fn submit_round(
     Ok(())
 }
 
-fn task_id(text: &str) -> Result<TaskId, Refusal> {
-    text.parse().map_err(|_| Refusal::unknown_task())
+/// What is no id is the id of no task.
+fn task_id(path: Result<Path<String>, PathRejection>) -> Result<TaskId, Refusal> {
+    path.ok().and_then(|Path(text)| text.parse().ok()).ok_or_else(Refusal::unknown_task)
 }
 
 pub(super) async fn show(
     State(door): State<Door>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<TaskView>, Refusal> {
-    let id = task_id(&id)?;
+    let id = task_id(id)?;
     let mut query = Query::parse(query.as_deref())?;
     let wait_s = query.number("wait", 0.0, MAX_WAIT_S)?.unwrap_or(0.0);
     query.finish()?;
@@ -216,9 +218,9 @@ pub(super) async fn show(
 
 pub(super) async fn cancel(
     State(door): State<Door>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<TaskView>, Refusal> {
-    let id = task_id(&id)?;
+    let id = task_id(id)?;
     let receipt = door.leader()?.cancel(id).await.ok_or_else(Refusal::no_leader)?;
     let task = find(&door, id).await?;
     match receipt {

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use clb_core::input::LinkNo;
-use clb_core::output::{CancelReceipt, Change};
+use clb_core::output::{CancelReceipt, Change, FleetAction};
 use clb_protocol::{AttemptNo, TaskId, Timestamp};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
@@ -32,6 +32,8 @@ pub(super) enum Release {
     Ack(LinkNo, TaskId, AttemptNo),
     /// The news that a task has ended.
     Ended(TaskId),
+    /// Something to do to the fleet. A leader whose term is over must do nothing to it any more.
+    Fleet(FleetAction),
 }
 
 /// See the module.

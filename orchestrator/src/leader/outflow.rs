@@ -1,26 +1,43 @@
 //! What the loop does with each answer of the core.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clb_core::input::{Input, LinkNo};
-use clb_core::output::{Change, Note, Order, Output};
+use clb_core::output::{Change, FleetAction, Note, Order, Output};
 use clb_protocol::link::{LogLine, RunOrder, WorkerOrder};
 use clb_protocol::{TaskId, Timestamp, seed};
 
 use super::commit::Release;
 use super::term::Term;
 
+/// The loop turns twice a second at least; a longer pause means that this process was not run.
+const SLEPT: Duration = Duration::from_millis(1_500);
+
 impl Term {
+    /// Nobody could be heard while this process was frozen or the machine slept.
+    pub(super) fn notice_sleep(&mut self, now: Timestamp) {
+        let has_slept = self.ran_at + SLEPT <= now;
+        self.ran_at = now;
+        if has_slept {
+            self.roster.excuse_silence(now);
+            self.handle(Input::Resumed, now);
+        }
+    }
+
     /// Lets the core decide and does what it says. The answers to callers are left in the output.
     pub(super) fn handle(&mut self, input: Input, now: Timestamp) -> Output {
+        self.notice_sleep(now);
         let mut out = self.cluster.handle(input, now);
         self.send_orders(&out.orders);
         for (link, task, attempt) in out.acks.drain(..) {
             self.pending.push_release(Release::Ack(link, task, attempt));
         }
         for action in out.fleet.drain(..) {
-            // The fleet's task ends with the term; what it does not do any more, the next leader does.
-            drop(self.fleet.send(action));
+            match action {
+                FleetAction::Probe { .. } | FleetAction::Measure { .. } => self.act(action),
+                action => self.pending.push_release(Release::Fleet(action)),
+            }
         }
         for link in out.dropped.drain(..) {
             self.links.close(link);
@@ -43,6 +60,11 @@ impl Term {
             let _ = reply.send(());
         }
         out
+    }
+
+    /// The fleet's task ends with the term; what it does not do any more, the next leader does.
+    pub(super) fn act(&self, action: FleetAction) {
+        drop(self.fleet.send(action));
     }
 
     fn send_orders(&mut self, orders: &[(LinkNo, Order)]) {

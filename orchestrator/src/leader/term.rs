@@ -20,6 +20,7 @@ use super::links::Links;
 use super::logbook::Logbook;
 use super::specs::Specs;
 use crate::journal::Journal;
+use crate::roster::Roster;
 use crate::store::{Committer, Done, Member, Recovered, Store, StoreError};
 
 /// The most messages that are handled before their changes are committed.
@@ -58,8 +59,10 @@ pub(crate) struct Term {
     pub(super) own_number: ContainerNo,
     pub(super) client_port: u16,
     pub(super) journal: Arc<Journal>,
+    pub(super) roster: Arc<Roster>,
     pub(super) inbox: mpsc::UnboundedReceiver<Message>,
     pub(super) fleet: mpsc::UnboundedSender<FleetAction>,
+    pub(super) ran_at: Timestamp,
     pub(super) links: Links,
     pub(super) logbook: Logbook,
     pub(super) specs: Specs,
@@ -92,6 +95,8 @@ pub(crate) struct Beginning {
     pub(crate) member: Option<Member>,
     /// The leader's own log.
     pub(crate) journal: Arc<Journal>,
+    /// The other orchestrators.
+    pub(crate) roster: Arc<Roster>,
 }
 
 impl Term {
@@ -122,6 +127,7 @@ impl Term {
             own_number,
             client_port: beginning.client_port,
             journal: beginning.journal,
+            roster: beginning.roster,
             inbox,
             fleet,
             links: Links::default(),
@@ -130,6 +136,7 @@ impl Term {
             pending,
             ending: BTreeSet::new(),
             watchers: BTreeMap::new(),
+            ran_at: now,
             trouble: None,
             retirement: None,
             stepping_down: false,
@@ -149,6 +156,7 @@ impl Term {
         let mut messages = Vec::new();
         let journal = Arc::clone(&self.journal);
         loop {
+            self.notice_sleep(Timestamp::now());
             let write_at = self.pending.due().map(|due| due.max(not_before)).filter(|_| commit.is_none());
             if write_at.is_some_and(|at| at <= Instant::now()) {
                 commit = Some(self.begin_commit());
@@ -174,6 +182,10 @@ impl Term {
                     }
                 }
                 _ = renewal.tick() => {
+                    if self.is_cut_off(Timestamp::now()) {
+                        self.journal.write("Hears neither workers nor a standby: hands over to one that does");
+                        return self.release();
+                    }
                     self.pending.renew(Timestamp::now() + Duration::from_millis(TERM_MS));
                 }
                 _ = ping.tick() => self.links.send_all(&WorkerOrder::Ping),
@@ -185,6 +197,11 @@ impl Term {
                 () = until(write_at) => {}
             }
         }
+    }
+
+    /// Whether it is this leader that nobody reaches, and somebody else could lead.
+    fn is_cut_off(&self, now: Timestamp) -> bool {
+        self.roster.is_silent(now) && self.cluster.is_unheard(now)
     }
 
     fn release(&self) -> End {
@@ -258,6 +275,7 @@ impl Term {
                     drop(reply.send(statuses));
                 }
                 Release::Cancellation { receipt, reply } => drop(reply.send(receipt)),
+                Release::Fleet(action) => self.act(action),
                 Release::Ack(link, task, attempt) => acks.entry(link).or_default().push((task, attempt)),
                 Release::Ended(id) => {
                     self.ending.remove(&id);

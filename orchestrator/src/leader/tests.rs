@@ -59,6 +59,7 @@ impl Bench {
             client_port: 3001,
             member: None,
             journal: Arc::default(),
+            roster: Arc::default(),
         };
         let (fleet, actions) = mpsc::unbounded_channel();
         let (term, handle) = Term::new(beginning, Arc::clone(&store) as Arc<dyn Store>, fleet, now).unwrap();

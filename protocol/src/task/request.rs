@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -209,7 +209,7 @@ pub fn parse_batch(body: &[u8]) -> Result<Vec<Result<TaskRequest, ParseError>>, 
     }
     match serde_json::from_slice::<Vec<&RawValue>>(body) {
         Ok(items) => Ok(items.into_iter().map(|item| parse_task(item.get().as_bytes())).collect()),
-        Err(error) if error.is_data() => {
+        Err(_) if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
             Err(ParseError::Invalid(vec![FieldError::at("", "must be a JSON array of tasks")]))
         }
         Err(error) => Err(ParseError::NotJson(error.to_string())),

@@ -130,7 +130,7 @@ proptest! {
         world.tell(Input::StoreAvailable(true));
         world.calm_down();
         // The longest back-off passes and everybody is healthy: the plan is empty from then on.
-        for _ in 0..40 {
+        for _ in 0..80 {
             for slot in 1..=WORKERS {
                 if let Some(worker) = world.worker(slot) {
                     world.report(&worker);

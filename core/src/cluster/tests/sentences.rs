@@ -221,6 +221,7 @@ fn failed_attempts_are_retried_until_they_are_spent() {
     for _ in 0..3 {
         c.expect_ending(task, None);
         c.finish(&worker, &Yield::Failed("no".to_owned()));
+        c.pass(Duration::from_secs(1));
     }
     c.expect_ending(task, Some("failed"));
 }
@@ -323,4 +324,71 @@ fn a_cluster_that_is_taken_down_gives_everything_back_at_no_cost_and_heals_nothi
     c.expect_attempt(task, 1, Some(VerdictKind::Drained), false);
     c.pass(Duration::from_mins(1));
     assert!(c.actions.is_empty());
+}
+
+#[test]
+fn all_workers_killed_one_after_the_other_do_not_spend_all_attempts_of_a_task() {
+    let mut c = World::with_workers(3);
+    let task = c.submitted(1)[0];
+    let workers = [1, 2, 3].map(|slot| c.worker(slot).unwrap());
+    for worker in &workers {
+        c.kill(worker);
+    }
+    c.expect_ending(task, None);
+    for worker in workers {
+        c.tell(Input::ContainerDied(worker));
+    }
+    c.act();
+    c.join_all();
+    c.pass(Duration::from_secs(1));
+    assert_eq!(c.cluster.counts().running, 1);
+}
+
+#[test]
+fn a_worker_that_was_not_heard_for_long_gets_nothing_more() {
+    let mut c = World::with_workers(2);
+    let healthy = c.worker(2).unwrap();
+    c.pass(Duration::from_millis(2_100));
+    c.report(&healthy);
+    let tasks = c.submitted(2);
+    c.expect_running(1, &[]);
+    c.expect_running(2, &tasks);
+}
+
+#[test]
+fn a_leader_that_did_not_run_for_a_while_gives_nobody_up_for_it() {
+    let mut c = World::with_workers(2);
+    let task = c.submitted(1)[0];
+    c.act();
+    c.now = c.now + Duration::from_secs(9);
+    c.tell(Input::Resumed);
+    c.tell(Input::TimePassed);
+    c.expect_running(1, &[task]);
+    assert!(c.actions.is_empty());
+    let worker = c.worker(1).unwrap();
+    c.cut(&worker);
+    c.join(&worker);
+    c.expect_running(1, &[task]);
+    assert_eq!(c.rows[&task].attempts.len(), 1);
+}
+
+#[test]
+fn a_death_before_the_first_list_is_believed_though_the_list_shows_it_alive() {
+    let mut c = World::with_workers(1);
+    let worker = c.worker(1).unwrap();
+    c.change_leader();
+    c.tell(Input::ContainerDied(worker));
+    c.observe();
+    c.expect_state(1, WorkerState::Lost);
+}
+
+#[test]
+fn a_leader_that_nobody_speaks_to_notices_it() {
+    let mut c = World::with_workers(2);
+    assert!(!c.cluster.is_unheard(c.now));
+    let healthy = c.worker(2).unwrap();
+    c.pass(Duration::from_millis(2_100));
+    assert!(c.cluster.is_unheard(c.now));
+    c.report(&healthy);
+    assert!(!c.cluster.is_unheard(c.now));
 }

@@ -4,7 +4,7 @@
 //! reported may have reached the disk, and is then tried again.
 
 use clb_core::output::{Change, Ending, LastAttempt};
-use clb_protocol::api::{Obituary, TaskState};
+use clb_protocol::api::{Obituary, TaskError, TaskState};
 use clb_protocol::task::NewTask;
 use clb_protocol::{AttemptNo, Epoch, OutcomeSeq, SubmissionSeq, TaskId, Timestamp, WorkerId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
@@ -280,10 +280,12 @@ impl<'c, 'b> Application<'c, 'b> {
         if let Some(last) = last {
             self.end_last(task, row, at, last)?;
         }
+        let cancelled =
+            TaskError { code: "cancelled".to_owned(), message: "A caller cancelled the task".to_owned() };
         let (state, result, error) = match ending {
             Ending::Succeeded(result) => (TaskState::Succeeded, Some(result.get()), None),
             Ending::Failed(error) => (TaskState::Failed, None, Some(error)),
-            Ending::Cancelled => (TaskState::Cancelled, None, None),
+            Ending::Cancelled => (TaskState::Cancelled, None, Some(&cancelled)),
         };
         match ending {
             Ending::Succeeded(_) => self.tally.succeeded += 1,

@@ -1,0 +1,166 @@
+//! No-op tasks: how long one takes, and how many go through.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clb_protocol::TaskId;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::{quantile, rounded};
+
+const LATENCY_SAMPLES: usize = 1_000;
+/// Long enough for the system to be idle again.
+const REST: Duration = Duration::from_millis(5);
+const WARM_UP_TASKS: usize = 5_000;
+/// How many calls of a batch are under way at once.
+const BATCH_CONNECTIONS: usize = 4;
+const NO_OP: &str = r#"{"kind":"sleep","seconds":0,"add":[3,4]}"#;
+const JSON: &str = "application/json";
+
+/// One connection to an orchestrator.
+pub(crate) struct Caller {
+    connection: SendRequest<Full<Bytes>>,
+    address: String,
+}
+
+/// As much of a page of outcomes as is needed to count them.
+#[derive(Deserialize)]
+struct Page {
+    outcomes: Vec<Seq>,
+    next: u64,
+}
+
+#[derive(Deserialize)]
+struct Seq {
+    state: String,
+}
+
+impl Caller {
+    /// Opens a connection.
+    pub(crate) async fn connect(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.expect("an orchestrator at the address");
+        stream.set_nodelay(true).expect("a socket without delay");
+        let io = TokioIo::new(stream);
+        let (connection, driver) = hyper::client::conn::http1::handshake(io).await.expect("HTTP");
+        tokio::spawn(driver);
+        Self { connection, address: address.to_owned() }
+    }
+
+    /// Sends a request and gives the answer, which must have this status.
+    pub(crate) async fn call(
+        &mut self,
+        path: &str,
+        sent: Option<(&str, Bytes)>,
+        status: StatusCode,
+    ) -> Bytes {
+        let builder = Request::builder().uri(path).header("host", &self.address);
+        let request = match sent {
+            Some((kind, body)) => builder.method("POST").header("content-type", kind).body(Full::new(body)),
+            None => builder.body(Full::default()),
+        };
+        self.connection.ready().await.expect("the connection stands");
+        let answer = self.connection.send_request(request.expect("a request")).await.expect("an answer");
+        let found = answer.status();
+        let body = answer.into_body().collect().await.expect("a whole answer").to_bytes();
+        assert_eq!(found, status, "{path}: {}", String::from_utf8_lossy(&body));
+        body
+    }
+
+    async fn page(&mut self, after: u64, wait_s: u32) -> Page {
+        let path = format!("/api/v1/outcomes?after={after}&limit=10000&wait={wait_s}");
+        let body = self.call(&path, None, StatusCode::OK).await;
+        serde_json::from_slice(&body).expect("a page of outcomes")
+    }
+
+    /// The number of the last outcome so far.
+    async fn last_outcome(&mut self) -> u64 {
+        let mut after = 0;
+        loop {
+            let page = self.page(after, 0).await;
+            if page.outcomes.is_empty() {
+                return after;
+            }
+            after = page.next;
+        }
+    }
+}
+
+/// Lets every part do some work before it is measured.
+pub(crate) async fn warm_up(address: &str) {
+    single_calls(address, WARM_UP_TASKS, BATCH_CONNECTIONS).await;
+}
+
+/// One task after the other on an idle system, from its submission until its result is here.
+pub(crate) async fn latency(caller: &mut Caller) -> Value {
+    let (mut whole, mut accepted) = (Vec::new(), Vec::new());
+    for _ in 0..LATENCY_SAMPLES {
+        tokio::time::sleep(REST).await;
+        let id = TaskId::now();
+        let task = format!(r#"{{"id":"{id}","kind":"sleep","seconds":0,"add":[3,4]}}"#);
+        let began = Instant::now();
+        caller.call("/api/v1/tasks", Some((JSON, task.into())), StatusCode::CREATED).await;
+        accepted.push(began.elapsed().as_secs_f64() * 1_000.0);
+        let done = caller.call(&format!("/api/v1/tasks/{id}?wait=30"), None, StatusCode::OK).await;
+        whole.push(began.elapsed().as_secs_f64() * 1_000.0);
+        let done: Seq = serde_json::from_slice(&done).expect("a task");
+        assert_eq!(done.state, "succeeded");
+    }
+    let figures = |of: &[f64]| json!({"p50": rounded(quantile(of, 0.5)), "p99": rounded(quantile(of, 0.99))});
+    json!({"samples": LATENCY_SAMPLES, "submit_to_result": figures(&whole), "submit_to_201": figures(&accepted)})
+}
+
+/// Tasks per second, one call for each, until all outcomes are here.
+pub(crate) async fn single_calls(address: &str, tasks: usize, connections: usize) -> f64 {
+    rate(address, tasks, connections, tasks / connections, async |caller| {
+        caller.call("/api/v1/tasks", Some((JSON, NO_OP.into())), StatusCode::CREATED).await;
+    })
+    .await
+}
+
+/// Tasks per second in batches, until all outcomes are here.
+pub(crate) async fn batches(address: &str, tasks: usize, batch: usize) -> f64 {
+    let lines: Bytes = format!("{NO_OP}\n").repeat(batch).into();
+    let calls = tasks / batch / BATCH_CONNECTIONS;
+    rate(address, tasks, BATCH_CONNECTIONS, calls, async move |caller: &mut Caller| {
+        let sent = Some(("application/x-ndjson", lines.clone()));
+        caller.call("/api/v1/tasks/batch", sent, StatusCode::OK).await;
+    })
+    .await
+}
+
+async fn rate<F>(address: &str, tasks: usize, connections: usize, calls: usize, call: F) -> f64
+where
+    F: AsyncFn(&mut Caller) + Clone + 'static,
+{
+    let mut collector = Caller::connect(address).await;
+    let mut callers = Vec::new();
+    for _ in 0..connections {
+        callers.push(Caller::connect(address).await);
+    }
+    let mut after = collector.last_outcome().await;
+    let began = Instant::now();
+    let submit = futures::future::join_all(callers.into_iter().map(|mut caller| {
+        let call = call.clone();
+        async move {
+            for _ in 0..calls {
+                call(&mut caller).await;
+            }
+        }
+    }));
+    let collect = async {
+        let mut collected = 0;
+        while collected < tasks {
+            let page = collector.page(after, 30).await;
+            collected += page.outcomes.len();
+            after = page.next;
+        }
+    };
+    tokio::join!(submit, collect);
+    tasks as f64 / began.elapsed().as_secs_f64()
+}

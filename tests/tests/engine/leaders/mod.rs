@@ -1,0 +1,6 @@
+//! Leaders that die, stop, freeze, pretend to be dead, and come back.
+
+mod deaths;
+mod handovers;
+mod simulated_crash;
+mod together;

@@ -1,0 +1,14 @@
+//! The real system on a real Docker Engine: what it promises, and what it does when its parts die.
+//! One test binary, so that the images are made once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "everything here is a test or serves one")]
+
+mod events;
+mod leaders;
+mod logs;
+mod neighbours;
+mod requests;
+mod store;
+mod tasks;
+mod turmoil;
+mod workers;
