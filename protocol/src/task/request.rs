@@ -209,11 +209,16 @@ pub fn parse_batch(body: &[u8]) -> Result<Vec<Result<TaskRequest, ParseError>>, 
     }
     match serde_json::from_slice::<Vec<&RawValue>>(body) {
         Ok(items) => Ok(items.into_iter().map(|item| parse_task(item.get().as_bytes())).collect()),
-        Err(_) if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
+        Err(_) if is_json(body) => {
             Err(ParseError::Invalid(vec![FieldError::at("", "must be a JSON array of tasks")]))
         }
         Err(error) => Err(ParseError::NotJson(error.to_string())),
     }
+}
+
+/// What is passed over is not looked at: whether it is text at all is asked beside.
+fn is_json(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// Reads one task a line; empty lines are passed over.
