@@ -22,10 +22,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Cli, Command};
 
-/// Under load the system's allocator keeps many times what is in use, each thread for itself.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -27,16 +27,17 @@ const WAITING_TASKS: usize = 100_000;
 
 #[tokio::main]
 async fn main() {
+    eprintln!("{WAITING_TASKS} waiting tasks");
+    let waiting = memory::with_waiting(&Setup::new().start().await, WAITING_TASKS).await;
     let cluster = Setup::new().start().await;
-    let report = measure(&cluster).await;
+    let report = measure(&cluster, waiting).await;
     println!("{report:#}");
 }
 
-async fn measure(cluster: &Cluster) -> Value {
-    let leader = cluster.leader().await;
-    let published = cluster.leaders_door().await.url("").trim_start_matches("http://").to_owned();
+async fn measure(cluster: &Cluster, waiting: Value) -> Value {
+    let published = published(cluster).await;
     let port = published.rsplit(':').next().unwrap_or_default();
-    let direct = format!("{}:{port}", engine::address_of(leader.id()).await);
+    let direct = format!("{}:{port}", engine::address_of(cluster.leader().await.id()).await);
     let idle = memory::idle(cluster).await;
     let mut load = serde_json::Map::new();
     for (way, address) in [("published", &published), ("direct", &direct)] {
@@ -45,8 +46,6 @@ async fn measure(cluster: &Cluster) -> Value {
     }
     eprintln!("respawn");
     let respawn = respawn::compare(cluster, &direct).await;
-    eprintln!("{WAITING_TASKS} waiting tasks");
-    let waiting = memory::with_waiting(cluster, &direct, WAITING_TASKS).await;
     json!({
         "cores": std::thread::available_parallelism().map_or(1, usize::from),
         "workers": cluster.worker_count(),
@@ -55,6 +54,11 @@ async fn measure(cluster: &Cluster) -> Value {
         "memory_mb": {"idle": idle, "waiting": waiting},
         "image_mb": memory::image_sizes().await,
     })
+}
+
+/// The leader's address on the host.
+async fn published(cluster: &Cluster) -> String {
+    cluster.leaders_door().await.url("").trim_start_matches("http://").to_owned()
 }
 
 async fn put_load(address: &str) -> Value {

@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::load::Caller;
-use crate::rounded;
+use crate::{published, rounded};
 
 const KILO: f64 = 1_024.0;
 /// Sleeps that outlast the benchmark; no worker takes more of them than it has slots.
@@ -27,9 +27,9 @@ pub(crate) async fn idle(cluster: &Cluster) -> Value {
 }
 
 /// The leader while so many tasks wait.
-pub(crate) async fn with_waiting(cluster: &Cluster, leader: &str, tasks: usize) -> Value {
+pub(crate) async fn with_waiting(cluster: &Cluster, tasks: usize) -> Value {
     let before = resident(&cluster.leader().await).await;
-    let mut caller = Caller::connect(leader).await;
+    let mut caller = Caller::connect(&published(cluster).await).await;
     let lines: Bytes = format!("{LONG}\n").repeat(BATCH).into();
     for _ in 0..tasks / BATCH {
         let sent = Some(("application/x-ndjson", lines.clone()));
