@@ -6,7 +6,7 @@
 //! answered last and goes through the others when it does not.
 //!
 //! ```no_run
-//! use clb_client::protocol::task::{Kind, Number, TaskRequest};
+//! use clb_client::protocol::task::{Number, TaskRequest, Work};
 //! use clb_client::Client;
 //! use futures::StreamExt as _;
 //! use std::time::Duration;
@@ -15,7 +15,7 @@
 //! let client = Client::new(["http://127.0.0.1:3002", "http://127.0.0.1:3012"], None)?;
 //!
 //! let sum = [Number::Integer(3), Number::Integer(4)];
-//! let task = client.submit(TaskRequest::new(Kind::Sleep, 0.5, sum)).await?;
+//! let task = client.submit(TaskRequest::new(Work::sleep(0.5, sum))).await?;
 //! let task = client.wait(task.id, Duration::from_secs(10)).await?;
 //! println!("{}: {:?}", task.state.as_str(), task.result);
 //!

@@ -7,14 +7,14 @@ mod stand_in;
 use std::pin::pin;
 use std::time::Duration;
 
-use clb_client::protocol::task::{Kind, Number, TaskRequest};
+use clb_client::protocol::task::{Number, TaskRequest, Work};
 use clb_client::protocol::{OutcomeSeq, TaskId};
 use clb_client::{Client, Error, Fault, TaskFilter};
 use futures::StreamExt as _;
 use stand_in::{Manner, StandIns};
 
 fn request() -> TaskRequest {
-    TaskRequest::new(Kind::Sleep, 0.0, [Number::Integer(3), Number::Integer(4)])
+    TaskRequest::new(Work::sleep(0.0, [Number::Integer(3), Number::Integer(4)]))
 }
 
 /// An address at which nothing listens.
@@ -86,7 +86,7 @@ async fn a_refusal_is_not_repeated_and_says_why() {
     let mut first = request();
     first.id = Some(TaskId::now());
     client.submit(first.clone()).await.unwrap();
-    first.seconds = 9.0;
+    first.priority = Some(9);
     let error = client.submit(first).await.unwrap_err();
     assert_eq!(error.problem().unwrap().detail, "the id is known with another spec");
     assert_eq!(error.fault(), Fault::Caller);

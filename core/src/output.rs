@@ -58,8 +58,8 @@ pub enum CancelReceipt {
 pub enum Ending {
     /// With a result, as JSON.
     Succeeded(Box<RawValue>),
-    /// Without one.
-    Failed(TaskError),
+    /// With an error, and with what the last attempt gave nevertheless, as JSON.
+    Failed(TaskError, Option<Box<RawValue>>),
     /// By a caller.
     Cancelled,
 }

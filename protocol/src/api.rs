@@ -21,7 +21,7 @@ pub enum TaskState {
     Queued,
     /// With a worker.
     Running,
-    /// Ended with a result.
+    /// Ended well, with a result.
     Succeeded,
     /// Ended without: every attempt failed or was lost.
     Failed,
@@ -104,7 +104,8 @@ impl Verdict {
 /// Why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskError {
-    /// For programs: `failed`, `timed_out`, `attempts_exhausted`, `cancelled`.
+    /// For programs: how the last attempt ended. `failed`, `timed_out`, `oom` (over the memory limit of its
+    /// worker), or `attempts_exhausted` when it was lost with its worker.
     pub code: String,
     /// For people.
     pub message: String,
@@ -156,9 +157,9 @@ pub struct TaskView {
     pub worker: Option<String>,
     /// The newest attempt's number.
     pub attempt: Option<AttemptNo>,
-    /// What it gave.
+    /// What it gave; a command that failed or timed out has one beside its error.
     pub result: Option<Box<RawValue>>,
-    /// Why it gave nothing.
+    /// Why it failed.
     pub error: Option<TaskError>,
     /// Every run of it that is on record.
     pub attempts: Vec<AttemptView>,
@@ -169,7 +170,7 @@ impl TaskView {
     pub fn accepted(task: NewTask, at: Timestamp) -> Result<Self, serde_json::Error> {
         Ok(Self {
             id: task.id,
-            kind: task.spec.kind,
+            kind: task.spec.work.kind(),
             spec: serde_json::value::to_raw_value(&task.spec)?,
             pool: task.pool,
             group: task.group,

@@ -23,6 +23,8 @@ use crate::{
 pub const HEARTBEAT_MS: u64 = 1_000;
 /// After how long without a word the other side counts as gone, in milliseconds.
 pub const SILENCE_LIMIT_MS: u64 = 3_000;
+/// So many bytes of specs or results go into one line; a single one may have more.
+pub const LINE_SHARE_BYTES: usize = 8 << 20;
 
 /// An orchestrator that does not lead tells who does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,12 +107,57 @@ pub struct Running {
 pub enum Yield {
     /// A result, as JSON.
     Succeeded(Box<RawValue>),
-    /// An error, for people.
-    Failed(String),
-    /// The attempt outran the task's timeout.
-    TimedOut,
+    /// An error.
+    Failed(Failure),
+    /// The attempt outran the task's timeout; with what it gave until then, if anything.
+    TimedOut(Option<Box<RawValue>>),
     /// The attempt ended because the leader cancelled it.
     Cancelled,
+}
+
+impl Yield {
+    /// A failure that is told in one sentence.
+    pub fn failed(error: impl Into<String>) -> Self {
+        Self::Failed(Failure { cause: Cause::Error, error: error.into(), result: None })
+    }
+
+    /// How many bytes of result it carries.
+    #[must_use]
+    pub fn result_bytes(&self) -> usize {
+        match self {
+            Self::Succeeded(result) => result.get().len(),
+            Self::Failed(Failure { result, .. }) | Self::TimedOut(result) => {
+                result.as_ref().map_or(0, |result| result.get().len())
+            }
+            Self::Cancelled => 0,
+        }
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// For programs.
+    pub cause: Cause,
+    /// For people, one sentence.
+    pub error: String,
+    /// What it gave nevertheless, as JSON: for a command its exit and its outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<RawValue>>,
+}
+
+/// What made an attempt fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It could not be run, or not to its end.
+    Error,
+    /// Its program ended with this code, which does not mean success.
+    Exited(i32),
+    /// This signal ended its program.
+    Killed(i32),
+    /// The kernel killed its program over the worker's memory limit.
+    Oom,
 }
 
 /// The end of an attempt; the worker keeps and resends it until it is acknowledged.
@@ -148,7 +195,8 @@ pub struct WorkerHello {
     pub slots: u16,
     /// What it runs.
     pub running: Vec<Running>,
-    /// What it finished and nobody acknowledged yet. These are not sent again on this link.
+    /// What it finished and nobody acknowledged yet, oldest first, as far as it has room in one line.
+    /// These are not sent again on this link; the others follow in reports.
     pub finished: Vec<AttemptResult>,
 }
 
@@ -181,6 +229,9 @@ pub struct RunOrder {
     pub task: TaskId,
     /// Which attempt of it.
     pub attempt: AttemptNo,
+    /// What the task belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// See [`crate::task::TaskSpec`].
     pub spec: Box<RawValue>,
 }

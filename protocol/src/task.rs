@@ -3,14 +3,23 @@
 //! [`TaskRequest`] is lenient in what may be left out and strict in what may be said;
 //! [`TaskRequest::check`] turns it into a [`NewTask`], in which every field has its value.
 
+mod command;
 mod request;
+mod result;
+mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use command::{
+    Argv, Command, EmptyCommand, Env, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_COMMAND_BYTES, MAX_PATH_BYTES,
+    MAX_VARIABLES, RESERVED_VARIABLES, Stdin,
+};
 pub use request::{FieldError, ParseError, TaskRequest, parse_batch, parse_ndjson, parse_task};
+pub use result::{CommandResult, Exit, MAX_OUTPUT_BYTES, OutOfMemory, Output, Truncated};
+pub use work::{Kind, Timed, Work};
 
 use crate::{PoolName, TaskId};
 
@@ -74,47 +83,40 @@ impl fmt::Display for Number {
     }
 }
 
-/// What a task does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Waits.
-    Sleep,
-    /// Burns one core for as long.
-    Spin,
-}
-
-impl Kind {
-    /// The kind as it is written in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sleep => "sleep",
-            Self::Spin => "spin",
-        }
-    }
-}
-
-/// What a worker has to know to run one attempt: `{"kind", "seconds", "add", "max_attempts", "timeout"}`.
+/// What a worker has to know to run one attempt: the fields of the work, `max_attempts` and `timeout`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredSpec")]
 pub struct TaskSpec {
     /// What to do.
-    pub kind: Kind,
-    /// For how long, in seconds.
-    pub seconds: f64,
-    /// The two numbers whose sum is the result.
-    pub add: [Number; 2],
+    #[serde(flatten)]
+    pub work: Work,
     /// How many attempts may be lost or fail before the task has failed.
     pub max_attempts: u32,
     /// How long one attempt may take, in seconds.
     pub timeout: f64,
 }
 
-impl TaskSpec {
-    /// The result of the work, `{"sum": a + b}`.
-    #[must_use]
-    pub fn sum(&self) -> Number {
-        self.add[0].plus(self.add[1])
+#[derive(Deserialize)]
+struct StoredSpec {
+    kind: Kind,
+    seconds: Option<f64>,
+    add: Option<[Number; 2]>,
+    command: Option<Argv>,
+    env: Option<Env>,
+    stdin: Option<Stdin>,
+    working_dir: Option<String>,
+    success_codes: Option<BTreeSet<u8>>,
+    max_attempts: u32,
+    timeout: f64,
+}
+
+impl TryFrom<StoredSpec> for TaskSpec {
+    type Error = work::Misfit;
+
+    fn try_from(spec: StoredSpec) -> Result<Self, work::Misfit> {
+        let StoredSpec { kind, seconds, add, command, env, stdin, working_dir, success_codes, .. } = spec;
+        let fields = work::Fields { kind, seconds, add, command, env, stdin, working_dir, success_codes };
+        Ok(Self { work: fields.try_into()?, max_attempts: spec.max_attempts, timeout: spec.timeout })
     }
 }
 
@@ -138,4 +140,41 @@ pub struct NewTask {
     pub labels: Labels,
     /// The text that stood in for the id.
     pub idempotency_key: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_of_timed_work_is_what_stores_have() {
+        let stored = r#"{"kind":"sleep","seconds":1.5,"add":[3,0.5],"max_attempts":3,"timeout":60.0}"#;
+        let spec: TaskSpec = serde_json::from_str(stored).unwrap();
+        assert_eq!(spec.work, Work::sleep(1.5, [Number::Integer(3), Number::Float(0.5)]));
+        assert_eq!(serde_json::to_string(&spec).unwrap(), stored);
+    }
+
+    #[test]
+    fn the_spec_of_a_command_is_read_as_it_was_written() {
+        let mut command = Command::new(Argv::new("python", ["-c", "print(1+1)"]));
+        command.env.insert("A".to_owned(), "b".to_owned());
+        command.stdin = Some(Stdin(vec![0, 200]));
+        command.working_dir = Some("/tmp".to_owned());
+        command.success_codes.insert(3);
+        let spec = TaskSpec { work: Work::Command(command), max_attempts: 3, timeout: 60.0 };
+        let json = serde_json::to_string(&spec).unwrap();
+        assert!(json.starts_with(r#"{"kind":"command","command":["python","-c","print(1+1)"],"env":"#));
+        assert_eq!(serde_json::from_str::<TaskSpec>(&json).unwrap(), spec);
+    }
+
+    #[test]
+    fn a_spec_with_the_fields_of_another_kind_is_none() {
+        for bad in [
+            r#"{"kind":"sleep","command":["a"],"max_attempts":3,"timeout":60}"#,
+            r#"{"kind":"command","command":["a"],"seconds":1,"max_attempts":3,"timeout":60}"#,
+            r#"{"kind":"command","command":[],"max_attempts":3,"timeout":60}"#,
+        ] {
+            assert!(serde_json::from_str::<TaskSpec>(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! id, so that it is the same wherever and however often it is looked at.
 
 use clb_client::protocol::TaskId;
-use clb_client::protocol::task::{FieldError, Kind, Number, TaskRequest};
+use clb_client::protocol::task::{FieldError, Number, TaskRequest, Work};
 
 /// The group of every payload that this page sends.
 pub(crate) const GROUP: &str = "web";
@@ -55,7 +55,7 @@ impl Payload {
 
     /// What is sent.
     pub(crate) fn request(&self) -> TaskRequest {
-        let mut request = TaskRequest::new(Kind::Sleep, self.seconds, self.add);
+        let mut request = TaskRequest::new(Work::sleep(self.seconds, self.add));
         request.id = Some(self.id);
         request.group = Some(GROUP.to_owned());
         request

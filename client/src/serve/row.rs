@@ -3,7 +3,7 @@
 use askama::Template;
 use clb_client::protocol::Timestamp;
 use clb_client::protocol::api::{TaskState, TaskView, VerdictKind};
-use clb_client::protocol::task::TaskSpec;
+use clb_client::protocol::task::{TaskSpec, Work};
 
 use super::listing::{Listing, View};
 
@@ -84,7 +84,7 @@ impl Row {
             failed: task.error.is_some(),
             submitted: task.submitted_at.to_string(),
             elapsed: elapsed(task, now),
-            expected_seconds: spec.map(|spec| spec.seconds),
+            expected_seconds: spec.and_then(|spec| spec.work.expected_seconds()),
             can_cancel: !task.state.has_ended(),
         }
     }
@@ -95,8 +95,13 @@ impl Row {
 }
 
 fn payload_words(spec: &TaskSpec) -> String {
-    let [a, b] = spec.add;
-    format!("{} {}, {a} + {b}", spec.kind.as_str(), duration_words(spec.seconds))
+    match &spec.work {
+        Work::Sleep(timed) | Work::Spin(timed) => {
+            let [a, b] = timed.add;
+            format!("{} {}, {a} + {b}", spec.work.kind().as_str(), duration_words(timed.seconds))
+        }
+        Work::Command(command) => command.argv.to_string(),
+    }
 }
 
 /// Earlier attempts that were lost or failed.
@@ -115,9 +120,9 @@ fn outcome(task: &TaskView) -> String {
         sum: clb_client::protocol::task::Number,
     }
     match (&task.result, &task.error) {
-        (Some(result), _) => serde_json::from_str::<Sum>(result.get())
+        (Some(result), None) => serde_json::from_str::<Sum>(result.get())
             .map_or_else(|_| result.get().to_owned(), |Sum { sum }| sum.to_string()),
-        (None, Some(error)) => error.message.clone(),
+        (_, Some(error)) => error.message.clone(),
         (None, None) => String::new(),
     }
 }

@@ -228,7 +228,7 @@ impl Cluster {
             for (id, attempt) in attempts {
                 if self.is_current(id, attempt) {
                     let detail = "The container was gone when a new leader looked for it";
-                    self.fail(id, &Verdict::new(VerdictKind::HostLost, detail), now, out);
+                    self.fail(id, &Verdict::new(VerdictKind::HostLost, detail), None, now, out);
                 }
             }
             out.notes.push(Note::Fleet(format!("{worker} is gone; slot {} gets a new container", key.1)));
@@ -308,7 +308,7 @@ impl Cluster {
             if let Some(link) = link {
                 out.orders.push((link, Order::Cancel(id, attempt)));
             }
-            self.fail(id, &timed_out(timeout_ms), now, out);
+            self.fail(id, &timed_out(timeout_ms), None, now, out);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What happens to tasks: accepted, queued, ended, lost, judged.
 
 use clb_protocol::api::{TaskError, Verdict, VerdictKind};
-use clb_protocol::link::{AttemptResult, Yield};
+use clb_protocol::link::{AttemptResult, Cause, Failure, Yield};
 use clb_protocol::task::NewTask;
 use clb_protocol::{AttemptNo, TaskId, Timestamp, WorkerId};
+use serde_json::value::RawValue;
 
 use crate::input::LinkNo;
 use crate::output::{CancelReceipt, Change, Ending, LastAttempt, Note, Order, Output, Receipt};
@@ -113,16 +114,20 @@ impl Cluster {
                     out,
                 );
             }
-            Yield::Failed(message) if is_current => {
-                self.fail(id, &Verdict::new(VerdictKind::Failed, message), now, out);
+            Yield::Failed(failure) if is_current => {
+                let (verdict, result) = judge_failure(failure);
+                self.fail(id, &verdict, result, now, out);
             }
-            Yield::TimedOut if is_current => self.fail(id, &timed_out(task.timeout_ms), now, out),
+            Yield::TimedOut(result) if is_current => {
+                let verdict = timed_out(task.timeout_ms);
+                self.fail(id, &verdict, result, now, out);
+            }
             Yield::Cancelled if is_current => {
                 let verdict =
                     Verdict::new(VerdictKind::Cancelled, "The worker gave it up without being asked");
                 self.requeue(id, verdict, now, out);
             }
-            Yield::Failed(_) | Yield::TimedOut | Yield::Cancelled => out.changes.push(evidence(&result)),
+            Yield::Failed(_) | Yield::TimedOut(_) | Yield::Cancelled => out.changes.push(evidence(&result)),
         }
     }
 
@@ -142,13 +147,20 @@ impl Cluster {
     }
 
     /// The current attempt failed, which counts.
-    pub(super) fn fail(&mut self, id: TaskId, verdict: &Verdict, now: Timestamp, out: &mut Output) {
+    pub(super) fn fail(
+        &mut self,
+        id: TaskId,
+        verdict: &Verdict,
+        result: Option<Box<RawValue>>,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Some(attempt) = task.running().map(|running| running.attempt) else { return };
         task.spent += 1;
         if task.is_exhausted() {
             let error = exhausted(task, verdict);
-            self.end(id, Ending::Failed(error), None, Some(verdict.clone()), now, out);
+            self.end(id, Ending::Failed(error, result), None, Some(verdict.clone()), now, out);
         } else {
             out.changes.push(Change::AttemptEnded {
                 task: id,
@@ -257,7 +269,7 @@ impl Cluster {
                 self.put_back(id);
             } else if !self.slots.values().any(|slot| slot.unjudged.iter().any(|(other, _)| *other == id)) {
                 let error = exhausted(task, verdict);
-                self.end(id, Ending::Failed(error), None, Some(verdict.clone()), now, out);
+                self.end(id, Ending::Failed(error, None), None, Some(verdict.clone()), now, out);
             }
         }
     }
@@ -294,7 +306,7 @@ impl Cluster {
         }
         self.ended[match ending {
             Ending::Succeeded(_) => 0,
-            Ending::Failed(_) => 1,
+            Ending::Failed(..) => 1,
             Ending::Cancelled => 2,
         }] += 1;
         self.last_outcome = self.last_outcome.next();
@@ -339,6 +351,19 @@ impl Cluster {
     }
 }
 
+/// The verdict on an attempt that failed, and what it gave nevertheless.
+fn judge_failure(failure: Failure) -> (Verdict, Option<Box<RawValue>>) {
+    let Failure { cause, error, result } = failure;
+    let kind = if cause == Cause::Oom { VerdictKind::Oom } else { VerdictKind::Failed };
+    let mut verdict = Verdict::new(kind, error);
+    match cause {
+        Cause::Exited(code) => verdict.exit_code = Some(i64::from(code)),
+        Cause::Killed(signal) => verdict.signal = Some(i64::from(signal)),
+        Cause::Oom | Cause::Error => {}
+    }
+    (verdict, result)
+}
+
 /// The verdict on an attempt that outran its task's timeout.
 pub(super) fn timed_out(timeout_ms: u64) -> Verdict {
     let seconds = timeout_ms as f64 / 1_000.0;
@@ -349,6 +374,7 @@ fn exhausted(task: &Task, last: &Verdict) -> TaskError {
     let code = match last.kind {
         VerdictKind::Failed => "failed",
         VerdictKind::TimedOut => "timed_out",
+        VerdictKind::Oom => "oom",
         _ => "attempts_exhausted",
     };
     let message =

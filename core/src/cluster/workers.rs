@@ -84,7 +84,7 @@ impl Cluster {
                 self.requeue(id, verdict, now, out);
             } else {
                 let detail = "The worker's process was replaced by another one in the same container";
-                self.fail(id, &Verdict::new(VerdictKind::Killed, detail), now, out);
+                self.fail(id, &Verdict::new(VerdictKind::Killed, detail), None, now, out);
             }
         }
     }

@@ -231,7 +231,7 @@ fn task_event(change: &Change) -> Option<TaskEvent> {
         Change::TaskEnded { task, at, ending, last, .. } => {
             let state = match ending {
                 Ending::Succeeded(_) => TaskState::Succeeded,
-                Ending::Failed(_) => TaskState::Failed,
+                Ending::Failed(..) => TaskState::Failed,
                 Ending::Cancelled => TaskState::Cancelled,
             };
             let worker = last.as_ref().map(|last| last.worker.name());

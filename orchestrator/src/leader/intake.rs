@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::commit::Release;
 use super::inbox::{Message, Standing, Submitted};
 use super::term::Term;
+use crate::store::Workload;
 
 impl Term {
     pub(super) fn take_message(&mut self, message: Message, now: Timestamp) {
@@ -76,7 +77,7 @@ impl Term {
         }
         for task in &tasks {
             if let Ok(spec) = serde_json::value::to_raw_value(&task.spec) {
-                self.specs.keep(task.id, spec);
+                self.specs.keep(task.id, Workload { spec, group: task.group.clone() });
             }
         }
         let receipts = self.handle(Input::Submitted(tasks), now).receipts;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clb_core::input::{Input, LinkNo};
 use clb_core::output::{Change, FleetAction, Note, Order, Output};
-use clb_protocol::link::{LogLine, RunOrder, WorkerOrder};
+use clb_protocol::link::{LINE_SHARE_BYTES, LogLine, RunOrder, WorkerOrder};
 use clb_protocol::{TaskId, Timestamp, seed};
 
 use super::commit::Release;
 use super::term::Term;
+use crate::store::Workload;
 
 /// The loop turns twice a second at least; a longer pause means that this process was not run.
 const SLEPT: Duration = Duration::from_millis(1_500);
@@ -88,12 +89,9 @@ impl Term {
         for (link, order) in orders {
             match order {
                 Order::Run(task, attempt) => {
-                    if let Some(spec) = specs.remove(task) {
-                        runs.entry(*link).or_default().push(RunOrder {
-                            task: *task,
-                            attempt: *attempt,
-                            spec,
-                        });
+                    if let Some(Workload { spec, group }) = specs.remove(task) {
+                        let order = RunOrder { task: *task, attempt: *attempt, group, spec };
+                        runs.entry(*link).or_default().push(order);
                     }
                 }
                 Order::Cancel(task, attempt) => {
@@ -102,7 +100,9 @@ impl Term {
             }
         }
         for (link, orders) in runs {
-            self.links.send(link, WorkerOrder::Run(orders));
+            for line in in_lines(orders) {
+                self.links.send(link, WorkerOrder::Run(line));
+            }
         }
     }
 
@@ -119,5 +119,43 @@ impl Term {
         self.journal.show(&line);
         self.logbook.write(self.own_number, now, task, line.message);
         self.pending.ride();
+    }
+}
+
+/// Cuts orders into lines that a worker takes in.
+fn in_lines(orders: Vec<RunOrder>) -> Vec<Vec<RunOrder>> {
+    let mut lines: Vec<Vec<RunOrder>> = Vec::new();
+    let mut bytes = 0;
+    for order in orders {
+        bytes += order.spec.get().len();
+        match lines.last_mut() {
+            Some(line) if bytes <= LINE_SHARE_BYTES => line.push(order),
+            _ => {
+                bytes = order.spec.get().len();
+                lines.push(vec![order]);
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use clb_protocol::AttemptNo;
+
+    use super::*;
+
+    #[test]
+    fn many_large_orders_go_in_several_lines_and_small_ones_in_one() {
+        let order = |bytes: usize| RunOrder {
+            task: TaskId::now(),
+            attempt: AttemptNo(1),
+            group: None,
+            spec: serde_json::value::to_raw_value(&"x".repeat(bytes)).unwrap(),
+        };
+        let sizes = [10, LINE_SHARE_BYTES / 2, LINE_SHARE_BYTES / 2, LINE_SHARE_BYTES * 2, 10, 10];
+        let lines = in_lines(sizes.map(order).into());
+        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1, 2]);
+        assert!(in_lines(Vec::new()).is_empty());
     }
 }

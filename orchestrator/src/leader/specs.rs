@@ -3,7 +3,8 @@
 
 use clb_protocol::TaskId;
 use rustc_hash::FxHashMap;
-use serde_json::value::RawValue;
+
+use crate::store::Workload;
 
 /// The most bytes of specs that are kept.
 const CAPACITY_BYTES: usize = 16 << 20;
@@ -11,26 +12,26 @@ const CAPACITY_BYTES: usize = 16 << 20;
 /// Specs by task.
 #[derive(Debug, Default)]
 pub(super) struct Specs {
-    kept: FxHashMap<TaskId, Box<RawValue>>,
+    kept: FxHashMap<TaskId, Workload>,
     bytes: usize,
 }
 
 impl Specs {
     /// Keeps a spec while there is room.
-    pub(super) fn keep(&mut self, id: TaskId, spec: Box<RawValue>) {
-        let bytes = spec.get().len();
+    pub(super) fn keep(&mut self, id: TaskId, spec: Workload) {
+        let bytes = spec.bytes();
         if self.bytes + bytes <= CAPACITY_BYTES {
             self.bytes += bytes;
             if let Some(former) = self.kept.insert(id, spec) {
-                self.bytes -= former.get().len();
+                self.bytes -= former.bytes();
             }
         }
     }
 
     /// Takes a spec out: a task is mostly run once.
-    pub(super) fn take(&mut self, id: TaskId) -> Option<Box<RawValue>> {
+    pub(super) fn take(&mut self, id: TaskId) -> Option<Workload> {
         let spec = self.kept.remove(&id)?;
-        self.bytes -= spec.get().len();
+        self.bytes -= spec.bytes();
         Some(spec)
     }
 }
@@ -43,7 +44,8 @@ mod tests {
     fn what_is_taken_out_makes_room() {
         let mut specs = Specs::default();
         let (first, second) = (TaskId::from_bytes([1; 16]), TaskId::from_bytes([2; 16]));
-        let large = serde_json::value::to_raw_value(&"x".repeat(CAPACITY_BYTES - 2)).unwrap();
+        let spec = serde_json::value::to_raw_value(&"x".repeat(CAPACITY_BYTES - 2)).unwrap();
+        let large = Workload { spec, group: None };
         specs.keep(first, large.clone());
         specs.keep(second, large.clone());
         assert!(specs.take(second).is_none());

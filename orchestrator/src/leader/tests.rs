@@ -12,7 +12,7 @@ use clb_protocol::api::TaskState;
 use clb_protocol::link::{
     AttemptResult, ContainerIdentity, ContainerRole, Welcome, WorkerHello, WorkerOrder, WorkerReport, Yield,
 };
-use clb_protocol::task::{Kind, NewTask, Number, TaskSpec};
+use clb_protocol::task::{NewTask, Number, TaskSpec, Work};
 use clb_protocol::{Epoch, Generation, Incarnation, LogSeq, SlotNo, TaskId, Timestamp, WorkerId};
 use serde_json::value::to_raw_value;
 use tempfile::TempDir;
@@ -136,7 +136,7 @@ fn task() -> NewTask {
     let add = [Number::Integer(3), Number::Integer(4)];
     NewTask {
         id: TaskId::now(),
-        spec: TaskSpec { kind: Kind::Sleep, seconds: 0.0, add, max_attempts: 3, timeout: 60.0 },
+        spec: TaskSpec { work: Work::sleep(0.0, add), max_attempts: 3, timeout: 60.0 },
         pool: "default".into(),
         priority: 0,
         group: None,

@@ -22,13 +22,12 @@ use clb_core::input::Restored;
 use clb_protocol::api::{OutcomePage, TaskView};
 use clb_protocol::task::NewTask;
 use clb_protocol::{Epoch, LogSeq, MemberName, OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
-use serde_json::value::RawValue;
 
 pub(crate) use batch::{Batch, Committed, LogEntry, Member, Registration};
 pub(crate) use committer::{Committer, Done};
 pub(crate) use error::{Result, StoreError};
 pub(crate) use query::{
-    Existing, LogFilter, LogFrom, LogRead, ObituaryList, Statistics, TaskFilter, TaskList,
+    Existing, LogFilter, LogFrom, LogRead, ObituaryList, Statistics, TaskFilter, TaskList, Workload,
 };
 
 /// Who leads, or led last.
@@ -93,8 +92,8 @@ pub(crate) trait Reader: Send + Sync + 'static {
     /// For each of `tasks`, in order: what the store has under its idempotency key or its id.
     fn existing(&self, tasks: &[NewTask]) -> Result<Vec<Option<Existing>>>;
 
-    /// What a worker has to know to run these, as JSON. Unknown ids are left out.
-    fn specs(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, Box<RawValue>)>>;
+    /// What a worker has to know to run these. Unknown ids are left out.
+    fn specs(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, Workload)>>;
 
     /// Newest first, those accepted before `before`. A page may have fewer than `limit` tasks, or
     /// none, and still name a next one.

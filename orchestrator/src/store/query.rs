@@ -2,6 +2,7 @@
 
 use clb_protocol::api::{LogView, Obituary, TaskState, TaskView};
 use clb_protocol::{LogSeq, PoolName, SubmissionSeq, TaskId, Timestamp};
+use serde_json::value::RawValue;
 
 /// What the store has under a new task's idempotency key or id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,4 +84,20 @@ pub(crate) struct Statistics {
     pub(crate) bytes: u64,
     /// When something was committed last.
     pub(crate) last_commit_at: Option<Timestamp>,
+}
+
+/// What a worker has to know to run a task.
+#[derive(Clone, Debug)]
+pub(crate) struct Workload {
+    /// Its spec, as JSON.
+    pub(crate) spec: Box<RawValue>,
+    /// What it belongs to.
+    pub(crate) group: Option<String>,
+}
+
+impl Workload {
+    /// How much memory it takes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.spec.get().len() + self.group.as_ref().map_or(0, String::len)
+    }
 }

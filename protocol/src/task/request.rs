@@ -1,17 +1,19 @@
 //! Reading a task as a caller wrote it. A good request is read once, fast; one that is refused is
 //! read again, slowly, to name everything that is wrong with it by JSON pointer.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
+use super::command::{Argv, Env, Stdin};
+use super::work::{Fields, Kind, Misfit, Work};
 use super::{
-    DEFAULT_MAX_ATTEMPTS, DEFAULT_POOL, DEFAULT_TIMEOUT_SECONDS, Kind, Labels, MAX_INTEGER, MAX_LABEL_KEY,
-    MAX_LABELS, MAX_MAX_ATTEMPTS, MAX_PRIORITY, MAX_SECONDS, MAX_TEXT, MAX_TIMEOUT_SECONDS, NewTask, Number,
-    TaskSpec,
+    DEFAULT_MAX_ATTEMPTS, DEFAULT_POOL, DEFAULT_TIMEOUT_SECONDS, Labels, MAX_LABEL_KEY, MAX_LABELS,
+    MAX_MAX_ATTEMPTS, MAX_PRIORITY, MAX_TEXT, MAX_TIMEOUT_SECONDS, NewTask, Number, TaskSpec,
 };
 use crate::{PoolName, TaskId};
 
@@ -57,47 +59,82 @@ impl std::error::Error for ParseError {}
 
 /// A task as a caller writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct TaskRequest {
     /// Names the task, so that submitting twice is submitting once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<TaskId>,
     /// What to do.
-    pub kind: Kind,
-    /// For how long, in seconds.
-    pub seconds: f64,
-    /// Two numbers to add; 0 and 0 when left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub add: Option<[Number; 2]>,
+    #[serde(flatten)]
+    pub work: Work,
     /// Whose workers run it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
     /// Higher goes first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// How many attempts may be lost or fail.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<i64>,
     /// How long one attempt may take, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
     /// What it belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// What its submitter notes on it.
-    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[serde(skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
 }
 
+/// The fields of a request side by side.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    id: Option<TaskId>,
+    kind: Kind,
+    seconds: Option<f64>,
+    add: Option<[Number; 2]>,
+    command: Option<Argv>,
+    env: Option<Env>,
+    stdin: Option<Stdin>,
+    working_dir: Option<String>,
+    success_codes: Option<BTreeSet<u8>>,
+    pool: Option<String>,
+    priority: Option<i64>,
+    max_attempts: Option<i64>,
+    timeout: Option<f64>,
+    group: Option<String>,
+    #[serde(default)]
+    labels: Labels,
+}
+
+impl TryFrom<Written> for TaskRequest {
+    type Error = Misfit;
+
+    fn try_from(written: Written) -> Result<Self, Misfit> {
+        let Written { kind, seconds, add, command, env, stdin, working_dir, success_codes, .. } = written;
+        let fields = Fields { kind, seconds, add, command, env, stdin, working_dir, success_codes };
+        Ok(Self {
+            id: written.id,
+            work: fields.try_into()?,
+            pool: written.pool,
+            priority: written.priority,
+            max_attempts: written.max_attempts,
+            timeout: written.timeout,
+            group: written.group,
+            labels: written.labels,
+        })
+    }
+}
+
 impl TaskRequest {
-    /// A request for `kind` that leaves everything else to the defaults.
+    /// A request for `work` that leaves everything else to the defaults.
     #[must_use]
-    pub fn new(kind: Kind, seconds: f64, add: [Number; 2]) -> Self {
+    pub fn new(work: Work) -> Self {
         Self {
             id: None,
-            kind,
-            seconds,
-            add: Some(add),
+            work,
             pool: None,
             priority: None,
             max_attempts: None,
@@ -114,14 +151,14 @@ impl TaskRequest {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let timeout = self.timeout.unwrap_or_else(|| DEFAULT_TIMEOUT_SECONDS.max(self.seconds + 60.0));
+        let timeout = self.timeout.unwrap_or_else(|| {
+            DEFAULT_TIMEOUT_SECONDS.max(self.work.expected_seconds().map_or(0.0, |seconds| seconds + 60.0))
+        });
         let max_attempts = self.max_attempts.and_then(|n| u32::try_from(n).ok());
         Ok(NewTask {
             id: self.id.unwrap_or(fresh),
             spec: TaskSpec {
-                kind: self.kind,
-                seconds: self.seconds,
-                add: self.add.unwrap_or([Number::Integer(0); 2]),
+                work: self.work,
                 max_attempts: max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
                 timeout,
             },
@@ -134,24 +171,12 @@ impl TaskRequest {
     }
 
     fn broken_limits(&self) -> Vec<FieldError> {
-        let mut errors = Vec::new();
+        let mut errors = self.work.broken_limits();
         let mut require = |holds: bool, pointer: &str, detail: String| {
             if !holds {
                 errors.push(FieldError::at(pointer, detail));
             }
         };
-        require(
-            (0.0..=MAX_SECONDS).contains(&self.seconds),
-            "/seconds",
-            format!("must be from 0 to {MAX_SECONDS}"),
-        );
-        for (place, number) in self.add.iter().flatten().enumerate() {
-            let exact = match number {
-                Number::Integer(n) => (-MAX_INTEGER..=MAX_INTEGER).contains(n),
-                Number::Float(n) => n.is_finite() && n.abs() <= f64::MAX / 2.0,
-            };
-            require(exact, &format!("/add/{place}"), format!("must be a number within ±{MAX_INTEGER}"));
-        }
         let priority = i64::from(MAX_PRIORITY);
         require(
             self.priority.is_none_or(|n| (-priority..=priority).contains(&n)),
@@ -231,7 +256,7 @@ pub fn parse_ndjson(body: &[u8]) -> Vec<Result<TaskRequest, ParseError>> {
 }
 
 /// A key as one part of a JSON pointer (RFC 6901, section 3).
-fn escape(key: &str) -> String {
+pub(super) fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
@@ -245,10 +270,11 @@ fn diagnose(body: &[u8], refused: &serde_json::Error) -> ParseError {
     };
     let mut errors: Vec<FieldError> =
         fields.iter().filter_map(|(key, value)| wrong_field(key, value)).collect();
-    for required in ["kind", "seconds"] {
-        if !fields.contains_key(required) {
-            errors.push(FieldError::at(format!("/{required}"), "is required"));
-        }
+    if !fields.contains_key("kind") {
+        errors.push(FieldError::at("/kind", "is required"));
+    }
+    if let Some(kind) = fields.get("kind").and_then(|kind| Kind::deserialize(kind).ok()) {
+        errors.extend(misplaced(kind, &fields));
     }
     if errors.is_empty() {
         errors.push(FieldError::at("", refused.to_string()));
@@ -256,23 +282,46 @@ fn diagnose(body: &[u8], refused: &serde_json::Error) -> ParseError {
     ParseError::Invalid(errors)
 }
 
+/// What is missing from the fields of this kind of work, and what belongs to another kind.
+fn misplaced(kind: Kind, fields: &Map<String, Value>) -> Vec<FieldError> {
+    let is_there = |field: &str| fields.get(field).is_some_and(|value| !value.is_null());
+    let (required, optional) = kind.fields();
+    let missing = required.iter().filter(|field| !is_there(field));
+    let mut errors: Vec<FieldError> =
+        missing.map(|field| FieldError::at(format!("/{field}"), "is required")).collect();
+    let others = [Kind::Sleep, Kind::Command].into_iter().flat_map(|other| {
+        let (required, optional) = other.fields();
+        required.iter().chain(optional)
+    });
+    for field in others.filter(|field| !required.contains(field) && !optional.contains(field)) {
+        if is_there(field) {
+            let detail = format!("does not belong to a task of kind {}", kind.as_str());
+            errors.push(FieldError::at(format!("/{field}"), detail));
+        }
+    }
+    errors
+}
+
 fn wrong_field(key: &str, value: &Value) -> Option<FieldError> {
     fn is<T: DeserializeOwned>(value: &Value) -> bool {
-        T::deserialize(value).is_ok()
+        Option::<T>::deserialize(value).is_ok()
     }
     let pointer = format!("/{}", escape(key));
-    let expected = match key {
+    let (is_right, expected) = match key {
         "id" => return id_error(value).map(|detail| FieldError::at(pointer, detail)),
-        "kind" => (!is::<Kind>(value)).then_some("must be \"sleep\" or \"spin\""),
-        "seconds" => (!is::<f64>(value)).then_some("must be a number of seconds"),
-        "add" => (!is::<Option<[Number; 2]>>(value)).then_some("must be an array of two numbers"),
-        "pool" | "group" => (!is::<Option<String>>(value)).then_some("must be text"),
-        "priority" | "max_attempts" => (!is::<Option<i64>>(value)).then_some("must be a whole number"),
-        "timeout" => (!is::<Option<f64>>(value)).then_some("must be a number of seconds"),
-        "labels" => (!is::<Labels>(value)).then_some("must be an object whose values are text"),
-        _ => Some("is not a field of a task"),
+        "kind" => (Kind::deserialize(value).is_ok(), "must be \"sleep\", \"spin\" or \"command\""),
+        "seconds" | "timeout" => (is::<f64>(value), "must be a number of seconds"),
+        "add" => (is::<[Number; 2]>(value), "must be an array of two numbers"),
+        "command" => (is::<Argv>(value), "must be an array of text, the program first"),
+        "env" => (is::<Env>(value), "must be an object whose values are text"),
+        "stdin" => (is::<Stdin>(value), "must be text or {\"base64\": \"...\"}"),
+        "success_codes" => (is::<BTreeSet<u8>>(value), "must be an array of whole numbers from 0 to 255"),
+        "pool" | "group" | "working_dir" => (is::<String>(value), "must be text"),
+        "priority" | "max_attempts" => (is::<i64>(value), "must be a whole number"),
+        "labels" => (Labels::deserialize(value).is_ok(), "must be an object whose values are text"),
+        _ => (false, "is not a field of a task"),
     };
-    expected.map(|detail| FieldError::at(pointer, detail))
+    (!is_right).then(|| FieldError::at(pointer, expected))
 }
 
 fn id_error(value: &Value) -> Option<String> {
@@ -282,83 +331,4 @@ fn id_error(value: &Value) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pointers(result: Result<TaskRequest, ParseError>) -> Vec<String> {
-        match result.unwrap_err() {
-            ParseError::Invalid(errors) => errors.into_iter().map(|e| e.pointer).collect(),
-            ParseError::NotJson(why) => panic!("{why}"),
-        }
-    }
-
-    fn checked(body: &str) -> Result<NewTask, Vec<FieldError>> {
-        parse_task(body.as_bytes()).unwrap().check(TaskId::now(), None)
-    }
-
-    fn timeout_ms(task: &NewTask) -> u64 {
-        (task.spec.timeout * 1000.0) as u64
-    }
-
-    #[test]
-    fn what_is_left_out_has_its_default() {
-        let task = checked(r#"{"kind": "sleep", "seconds": 1, "add": [3, 4]}"#).unwrap();
-        assert_eq!(task.pool.as_str(), "default");
-        assert_eq!((task.priority, task.spec.max_attempts), (0, 3));
-        assert_eq!(timeout_ms(&task), 3_600_000);
-        assert_eq!(task.spec.sum(), Number::Integer(7));
-    }
-
-    #[test]
-    fn a_long_sleep_is_not_cut_off_by_the_default_timeout() {
-        let task = checked(r#"{"kind": "sleep", "seconds": 86400}"#).unwrap();
-        assert_eq!(timeout_ms(&task), 86_460_000);
-    }
-
-    #[test]
-    fn everything_wrong_is_named_at_once() {
-        let body = br#"{"id": "7", "kind": "dance", "secs": 1, "add": [1], "labels": {"a": 1}, "a/b": 0}"#;
-        let mut found = pointers(parse_task(body));
-        found.sort();
-        assert_eq!(found, ["/add", "/a~1b", "/id", "/kind", "/labels", "/seconds", "/secs"]);
-    }
-
-    #[test]
-    fn limits_are_checked_and_named() {
-        let errors = checked(
-            r#"{"kind": "spin", "seconds": -1, "add": [1, 9007199254740992], "priority": 101,
-                "max_attempts": 0, "timeout": 0, "group": "", "pool": ""}"#,
-        )
-        .unwrap_err();
-        let found: Vec<&str> = errors.iter().map(|e| e.pointer.as_str()).collect();
-        assert_eq!(
-            found,
-            ["/seconds", "/add/1", "/priority", "/max_attempts", "/timeout", "/pool", "/group"]
-        );
-    }
-
-    #[test]
-    fn text_that_is_no_json_is_told_from_json_that_is_no_task() {
-        assert!(matches!(parse_task(b"{"), Err(ParseError::NotJson(_))));
-        assert!(matches!(parse_task(b""), Err(ParseError::NotJson(_))));
-        assert_eq!(pointers(parse_task(b"[]")), [""]);
-        assert!(matches!(parse_batch(b"{}"), Err(ParseError::Invalid(_))));
-        assert!(matches!(parse_batch(b"[{]"), Err(ParseError::NotJson(_))));
-    }
-
-    #[test]
-    fn one_bad_item_does_not_spoil_its_batch() {
-        let batch = parse_batch(br#"[{"kind": "sleep", "seconds": 0}, {"kind": "sleep"}]"#).unwrap();
-        assert!(batch[0].is_ok());
-        assert!(batch[1].is_err());
-        let lines = parse_ndjson(b"{\"kind\": \"sleep\", \"seconds\": 0}\n\n{\n");
-        assert_eq!(lines.len(), 2);
-        assert!(lines[0].is_ok() && lines[1].is_err());
-    }
-
-    #[test]
-    fn only_version_seven_names_a_task() {
-        let body = br#"{"id": "c2a0a6a4-5b0c-4b3c-8a55-0c9c9d6a1b11", "kind": "sleep", "seconds": 0}"#;
-        assert_eq!(pointers(parse_task(body)), ["/id"]);
-    }
-}
+mod tests;

@@ -79,12 +79,14 @@ fn take(world: &mut World, step: &Step) {
         Step::Observe => world.observe(),
         Step::Act => world.act_once(),
         Step::Join(slot) => on(world, slot, &|world, worker| world.join(worker)),
-        Step::Report(slot) => on(world, slot, &|world, worker| world.report(worker)),
-        Step::Succeed(slot) => on(world, slot, &|world, worker| world.finish(worker, &succeeded())),
+        Step::Report(slot) => on(world, slot, &|world, worker| drop(world.report(worker))),
+        Step::Succeed(slot) => on(world, slot, &|world, worker| drop(world.finish(worker, &succeeded()))),
         Step::Fail(slot) => {
-            on(world, slot, &|world, worker| world.finish(worker, &Yield::Failed("no".to_owned())));
+            on(world, slot, &|world, worker| drop(world.finish(worker, &Yield::failed("no"))));
         }
-        Step::TimeOut(slot) => on(world, slot, &|world, worker| world.finish(worker, &Yield::TimedOut)),
+        Step::TimeOut(slot) => {
+            on(world, slot, &|world, worker| drop(world.finish(worker, &Yield::TimedOut(None))))
+        }
         Step::Leave(slot) => on(world, slot, &|world, worker| world.leave(worker)),
         Step::Cut(slot) => on(world, slot, &|world, worker| world.cut(worker)),
         Step::Kill(slot) => on(world, slot, &|world, worker| world.kill(worker)),

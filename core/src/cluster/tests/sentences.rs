@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clb_protocol::api::{VerdictKind, WorkerState};
-use clb_protocol::link::Yield;
+use clb_protocol::link::{Cause, Failure, Yield};
 use clb_protocol::{AttemptNo, TaskId};
 
 use super::world::{World, container, succeeded};
 use crate::input::{Input, SeenWorker};
-use crate::output::{CancelReceipt, Receipt};
+use crate::output::{CancelReceipt, Change, Ending, Receipt};
 
 impl World {
     fn expect_running(&self, slot: u16, tasks: &[TaskId]) {
@@ -220,10 +220,38 @@ fn failed_attempts_are_retried_until_they_are_spent() {
     let worker = c.worker(1).unwrap();
     for _ in 0..3 {
         c.expect_ending(task, None);
-        c.finish(&worker, &Yield::Failed("no".to_owned()));
+        c.finish(&worker, &Yield::failed("no"));
         c.pass(Duration::from_secs(1));
     }
     c.expect_ending(task, Some("failed"));
+}
+
+#[test]
+fn a_failure_keeps_what_it_gave_and_says_how_it_ended() {
+    let given = serde_json::value::to_raw_value("output").unwrap();
+    let failed =
+        |cause| Yield::Failed(Failure { cause, error: "no".to_owned(), result: Some(given.clone()) });
+    let cases = [
+        (failed(Cause::Exited(3)), "failed", (VerdictKind::Failed, Some(3), None)),
+        (failed(Cause::Killed(11)), "failed", (VerdictKind::Failed, None, Some(11))),
+        (failed(Cause::Oom), "oom", (VerdictKind::Oom, None, None)),
+        (Yield::TimedOut(Some(given.clone())), "timed_out", (VerdictKind::TimedOut, None, None)),
+    ];
+    for (gave, code, expected) in cases {
+        let mut c = World::with_workers(1);
+        c.submit_with(1, 1);
+        c.save();
+        let worker = c.worker(1).unwrap();
+        let out = c.finish(&worker, &gave).expect("a worker with a link");
+        let [Change::TaskEnded { ending: Ending::Failed(error, Some(result)), last: Some(last), .. }] =
+            &out.changes[..]
+        else {
+            panic!("{:?}", out.changes)
+        };
+        assert_eq!((error.code.as_str(), result.get()), (code, "\"output\""));
+        let verdict = last.verdict.as_ref().unwrap();
+        assert_eq!((verdict.kind, verdict.exit_code, verdict.signal), expected);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clb_protocol::api::{Usage, VerdictKind};
 use clb_protocol::link::{AttemptResult, Running, WorkerHello, Yield};
-use clb_protocol::task::{Kind, NewTask, Number, TaskSpec};
+use clb_protocol::task::{NewTask, Number, TaskSpec, Work};
 use clb_protocol::{
     AttemptNo, ContainerId, Epoch, Generation, Incarnation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq,
     TaskId, Timestamp, WorkerId,
@@ -147,7 +147,7 @@ impl World {
                 assert!(row.ending.is_none(), "a task ended twice");
                 row.ending = Some(match ending {
                     Ending::Succeeded(_) => "succeeded",
-                    Ending::Failed(_) => "failed",
+                    Ending::Failed(..) => "failed",
                     Ending::Cancelled => "cancelled",
                 });
                 if let Some(last) = last {
@@ -202,13 +202,8 @@ impl World {
         self.next += 1;
         let mut bytes = [0; 16];
         bytes[8..].copy_from_slice(&self.next.to_be_bytes());
-        let spec = TaskSpec {
-            kind: Kind::Sleep,
-            seconds: 0.0,
-            add: [Number::Integer(0); 2],
-            max_attempts,
-            timeout: 3_600.0,
-        };
+        let spec =
+            TaskSpec { work: Work::sleep(0.0, [Number::Integer(0); 2]), max_attempts, timeout: 3_600.0 };
         NewTask {
             id: TaskId::from_bytes(bytes),
             spec,
@@ -315,19 +310,19 @@ impl World {
     }
 
     /// The worker reports what it has in its outbox.
-    pub(super) fn report(&mut self, worker: &WorkerId) {
-        let Some((true, process)) = self.containers.get(worker) else { return };
-        let Some(link) = process.link else { return };
+    pub(super) fn report(&mut self, worker: &WorkerId) -> Option<Output> {
+        let Some((true, process)) = self.containers.get(worker) else { return None };
+        let link = process.link?;
         let finished = process.outbox.clone();
-        self.tell(Input::WorkerReported { link, finished, leaving: None });
+        Some(self.tell(Input::WorkerReported { link, finished, leaving: None }))
     }
 
-    pub(super) fn finish(&mut self, worker: &WorkerId, gave: &Yield) {
-        let Some((true, process)) = self.containers.get_mut(worker) else { return };
+    pub(super) fn finish(&mut self, worker: &WorkerId, gave: &Yield) -> Option<Output> {
+        let Some((true, process)) = self.containers.get_mut(worker) else { return None };
         if let Some((task, (attempt, epoch))) = process.running.pop_first() {
             process.outbox.push(result(task, attempt, epoch, gave.clone()));
         }
-        self.report(worker);
+        self.report(worker)
     }
 
     pub(super) fn leave(&mut self, worker: &WorkerId) {

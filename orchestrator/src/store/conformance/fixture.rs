@@ -5,7 +5,7 @@ use std::time::Duration;
 use clb_core::output::{Change, Ending, LastAttempt};
 use clb_protocol::api::{Obituary, Verdict, VerdictKind};
 use clb_protocol::link::{ContainerIdentity, ContainerRole};
-use clb_protocol::task::{Kind, Labels, NewTask, Number, TaskSpec};
+use clb_protocol::task::{Labels, NewTask, Number, TaskSpec, Work};
 use clb_protocol::{
     AttemptNo, ContainerNo, Epoch, Generation, LogSeq, OutcomeSeq, SlotNo, SubmissionSeq, TaskId, Timestamp,
     WorkerId,
@@ -43,9 +43,7 @@ pub(super) fn new_task(id: TaskId) -> NewTask {
     NewTask {
         id,
         spec: TaskSpec {
-            kind: Kind::Sleep,
-            seconds: 1.5,
-            add: [Number::Integer(3), Number::Float(0.1)],
+            work: Work::sleep(1.5, [Number::Integer(3), Number::Float(0.1)]),
             max_attempts: 3,
             timeout: 3600.0,
         },

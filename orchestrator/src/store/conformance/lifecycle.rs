@@ -52,7 +52,7 @@ pub(in crate::store) fn a_task_moves_from_queued_to_running_to_succeeded<S: Stor
     let view = store.task(task.id).unwrap().unwrap();
     assert_eq!((view.state, view.submitted_at, view.started_at), (TaskState::Queued, at(1), None));
     assert_eq!((view.pool.as_str(), view.group.as_deref()), ("default", Some("nightly")));
-    assert_eq!((view.labels, view.priority, view.kind), (task.labels, -5, task.spec.kind));
+    assert_eq!((view.labels, view.priority, view.kind), (task.labels, -5, task.spec.work.kind()));
     assert_eq!(view.spec.get(), serde_json::to_string(&task.spec).unwrap());
 
     commit(&store, epoch, vec![started(task.id, 1), lost(task.id, 1, None, true)]).unwrap();
@@ -225,7 +225,7 @@ pub(in crate::store) fn what_is_stored_is_compared_with_what_is_submitted<S: Sto
     let submitted = [
         stored.clone(),
         new_task(TaskId::now()),
-        changed(|task| task.spec.seconds = 2.0),
+        changed(|task| task.spec.timeout = 2.0),
         changed(|task| task.priority = 1),
         changed(|task| task.pool = "gpu".into()),
         changed(|task| task.group = Some("g".into())),
@@ -240,8 +240,13 @@ pub(in crate::store) fn what_is_stored_is_compared_with_what_is_submitted<S: Sto
 pub(in crate::store) fn specs_come_by_id<S: Store>(open: &impl Fn() -> S) {
     let store = open();
     let epoch = lead(&store, 0);
-    let ids = accept(&store, epoch, 2);
+    let ids = accept(&store, epoch, 1);
+    let grouped = clb_protocol::task::NewTask { group: Some("nightly".into()), ..new_task(TaskId::now()) };
+    commit(&store, epoch, vec![accepted(2, grouped.clone())]).unwrap();
+    let ids = [ids[0], grouped.id];
     let specs = store.specs(&[ids[1], TaskId::now(), ids[0]]).unwrap();
     assert_eq!(specs.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [ids[1], ids[0]]);
-    assert_eq!(specs[0].1.get(), serde_json::to_string(&new_task(ids[1]).spec).unwrap());
+    assert_eq!(specs[0].1.spec.get(), serde_json::to_string(&new_task(ids[1]).spec).unwrap());
+    assert_eq!(specs[0].1.group.as_deref(), Some("nightly"));
+    assert_eq!(specs[1].1.group, None);
 }

@@ -44,7 +44,10 @@ pub(in crate::store) fn lists_can_be_filtered<S: Store>(open: &impl Fn() -> S) {
         seq: OutcomeSeq(3),
         task: ids[3],
         at: at(200),
-        ending: Ending::Failed(TaskError { code: "failed".into(), message: "no".into() }),
+        ending: Ending::Failed(
+            TaskError { code: "failed".into(), message: "no".into() },
+            Some(serde_json::value::to_raw_value("output").unwrap()),
+        ),
         last: None,
     };
     let changes = vec![
@@ -55,6 +58,9 @@ pub(in crate::store) fn lists_can_be_filtered<S: Store>(open: &impl Fn() -> S) {
         failed,
     ];
     commit(&store, epoch, changes).unwrap();
+    let view = store.task(ids[3]).unwrap().unwrap();
+    assert_eq!(view.result.unwrap().get(), "\"output\"", "it stands beside the error");
+    assert_eq!(view.error.unwrap().message, "no");
     let state = |state| listed(&store, &TaskFilter { state: Some(state), ..TaskFilter::default() });
     assert_eq!(state(TaskState::Queued), [special.id, ids[5], ids[0]]);
     assert_eq!(state(TaskState::Running), [ids[1]]);

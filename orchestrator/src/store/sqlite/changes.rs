@@ -201,7 +201,7 @@ impl<'c, 'b> Application<'c, 'b> {
             task.priority,
             task.group,
             labels,
-            task.spec.kind.as_str(),
+            task.spec.work.kind().as_str(),
             to_json(&task.spec)?,
             task.spec.max_attempts,
             task.spec.timeout,
@@ -284,12 +284,14 @@ impl<'c, 'b> Application<'c, 'b> {
             TaskError { code: "cancelled".to_owned(), message: "A caller cancelled the task".to_owned() };
         let (state, result, error) = match ending {
             Ending::Succeeded(result) => (TaskState::Succeeded, Some(result.get()), None),
-            Ending::Failed(error) => (TaskState::Failed, None, Some(error)),
+            Ending::Failed(error, result) => {
+                (TaskState::Failed, result.as_ref().map(|result| result.get()), Some(error))
+            }
             Ending::Cancelled => (TaskState::Cancelled, None, Some(&cancelled)),
         };
         match ending {
             Ending::Succeeded(_) => self.tally.succeeded += 1,
-            Ending::Failed(_) => self.tally.failed += 1,
+            Ending::Failed(..) => self.tally.failed += 1,
             Ending::Cancelled => self.tally.cancelled += 1,
         }
         self.sql.add_outcome.execute(params![

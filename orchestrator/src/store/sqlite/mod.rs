@@ -28,13 +28,12 @@ use clb_protocol::api::{OutcomePage, TaskView};
 use clb_protocol::task::NewTask;
 use clb_protocol::{Epoch, OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use serde_json::value::RawValue;
 
 use self::commit::Writer;
 use self::pool::ReaderPool;
 use super::{
     Batch, Claim, Committed, Existing, Lease, LogFilter, LogFrom, LogRead, ObituaryList, Reader, Recovered,
-    Registration, Result, Statistics, Store, StoreError, TaskFilter, TaskList,
+    Registration, Result, Statistics, Store, StoreError, TaskFilter, TaskList, Workload,
 };
 
 /// A file that is only read, as the database container does.
@@ -142,7 +141,7 @@ impl Reader for SqliteReader {
         self.read(|connection| tasks::existing(connection, tasks))
     }
 
-    fn specs(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, Box<RawValue>)>> {
+    fn specs(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, Workload)>> {
         self.read(|connection| tasks::specs(connection, ids))
     }
 
@@ -201,7 +200,7 @@ macro_rules! delegate {
 delegate! {
     task(id: TaskId) -> Option<TaskView>;
     existing(tasks: &[NewTask]) -> Vec<Option<Existing>>;
-    specs(ids: &[TaskId]) -> Vec<(TaskId, Box<RawValue>)>;
+    specs(ids: &[TaskId]) -> Vec<(TaskId, Workload)>;
     tasks(filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> TaskList;
     outcomes(after: OutcomeSeq, group: Option<&str>, limit: usize) -> OutcomePage;
     obituaries(before: Option<u64>, limit: usize) -> ObituaryList;

@@ -5,11 +5,10 @@ use clb_protocol::task::{Labels, NewTask, TaskSpec};
 use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId};
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params, params_from_iter};
-use serde_json::value::RawValue;
 
 use super::failure::{from_json, raw_json};
 use super::views::{COLUMNS, select};
-use crate::store::{Existing, Result, TaskFilter, TaskList};
+use crate::store::{Existing, Result, TaskFilter, TaskList, Workload};
 
 /// A list that must look at every task looks at so many and then says where to go on.
 const SCANNED_TASKS: i64 = 200_000;
@@ -20,13 +19,13 @@ pub(super) fn one(connection: &Connection, id: TaskId) -> Result<Option<TaskView
     Ok(select(connection, &sql, [id.as_bytes()])?.pop().map(|task| task.view))
 }
 
-pub(super) fn specs(connection: &Connection, ids: &[TaskId]) -> Result<Vec<(TaskId, Box<RawValue>)>> {
-    let mut find = connection.prepare_cached("SELECT spec FROM tasks WHERE id = ?")?;
+pub(super) fn specs(connection: &Connection, ids: &[TaskId]) -> Result<Vec<(TaskId, Workload)>> {
+    let mut find = connection.prepare_cached("SELECT spec, task_group FROM tasks WHERE id = ?")?;
     let mut specs = Vec::with_capacity(ids.len());
     for id in ids {
-        let spec: Option<String> = find.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
-        if let Some(spec) = spec {
-            specs.push((*id, raw_json(spec)?));
+        let found = find.query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        if let Some((spec, group)) = found {
+            specs.push((*id, Workload { spec: raw_json(spec)?, group }));
         }
     }
     Ok(specs)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clb_core::output::Change;
-use clb_protocol::task::{Kind, Labels, NewTask, Number, TaskSpec};
+use clb_protocol::task::{Labels, NewTask, Number, TaskSpec, Work};
 use clb_protocol::{Epoch, SubmissionSeq, TaskId, Timestamp};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -37,13 +37,7 @@ fn lead(store: &SqliteStore) -> Epoch {
 fn batch(seq: u64, bytes: usize) -> Batch {
     let task = NewTask {
         id: TaskId::now(),
-        spec: TaskSpec {
-            kind: Kind::Spin,
-            seconds: 0.0,
-            add: [Number::Integer(1); 2],
-            max_attempts: 1,
-            timeout: 1.0,
-        },
+        spec: TaskSpec { work: Work::spin(0.0, [Number::Integer(1); 2]), max_attempts: 1, timeout: 1.0 },
         pool: "default".into(),
         priority: 0,
         group: Some("g".repeat(bytes)),
