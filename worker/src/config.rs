@@ -37,6 +37,9 @@ pub(crate) struct Config {
     /// After how many seconds without a leader it ends itself
     #[arg(long, env = "CLB_ORPHAN_LIMIT", default_value = "300", value_parser = seconds)]
     pub(crate) orphan_limit: Duration,
+    /// How many seconds a program that is asked to stop may take before it is killed
+    #[arg(long, env = "CLB_STOP_GRACE", default_value = "5", value_parser = seconds)]
+    pub(crate) stop_grace: Duration,
     /// Which of its own messages it writes: error, warn, info, debug, trace
     #[arg(long, env = "CLB_LOG", default_value = "info")]
     pub(crate) log: String,

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::journal::{Journal, Note};
 use crate::link::{self, Found, Link, LinkError, Quest};
 use crate::run::Ended;
+use crate::run::command::{Launcher, Shepherds};
 use crate::{container_id, meter, pages};
 
 pub(crate) use crate::agent::Ending;
@@ -77,6 +78,7 @@ pub(crate) struct Worker {
     asks: mpsc::Receiver<Ask>,
     ended: mpsc::UnboundedReceiver<Ended>,
     tell_ended: mpsc::UnboundedSender<Ended>,
+    shepherds: Shepherds,
     buffer: BytesMut,
 }
 
@@ -95,17 +97,23 @@ impl Worker {
         ));
         tokio::spawn(meter::write_usage(desk, journal.clone()));
         tracing::info!("Worker {} listens on {address}", config.worker());
-        Ok(Self::new(&config, journal, asks).run().await)
+        Ok(Self::new(&config, journal, asks, Launcher::own()).run().await)
     }
 
     /// A worker that looks for a leader once it runs.
-    pub(crate) fn new(config: &Config, journal: Journal, asks: mpsc::Receiver<Ask>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        journal: Journal,
+        asks: mpsc::Receiver<Ask>,
+        launcher: Launcher,
+    ) -> Self {
         let identity = Identity {
             worker: config.worker(),
             container: container_id::find(),
             port: config.port,
             slots: config.slots,
             orphan_limit: config.orphan_limit,
+            stop_grace: config.stop_grace,
         };
         let bearer = |token: &String| HeaderValue::try_from(format!("Bearer {token}")).ok();
         let (tell_ended, ended) = mpsc::unbounded_channel();
@@ -120,6 +128,7 @@ impl Worker {
             seeking: None,
             asks,
             ended,
+            shepherds: Shepherds::new(launcher, tell_ended.clone()),
             tell_ended,
             buffer: BytesMut::new(),
         }
@@ -280,6 +289,9 @@ impl Worker {
             match effect {
                 Effect::Note(at, note) => self.journal.note(at, note),
                 Effect::Burn(burner) => burner.start(&self.tell_ended),
+                Effect::Start(job) => self.shepherds.start(job),
+                Effect::Stop(key, stop) => self.shepherds.stop(key, stop),
+                Effect::Abandon(key) => self.shepherds.abandon(key),
             }
         }
     }

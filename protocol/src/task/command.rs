@@ -27,21 +27,22 @@ pub const RESERVED_VARIABLES: [&str; 3] = ["CLB_TASK_ID", "CLB_ATTEMPT", "CLB_GR
 pub type Env = BTreeMap<String, String>;
 
 /// A program and how it is to be run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// The program and its arguments.
     #[serde(rename = "command")]
     pub argv: Argv,
     /// Variables beside those of the worker's container.
-    #[serde(skip_serializing_if = "Env::is_empty")]
+    #[serde(default, skip_serializing_if = "Env::is_empty")]
     pub env: Env,
     /// What it reads; nothing when left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Stdin>,
     /// Where it runs; the working directory of the container when left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     /// The exit codes that mean success.
+    #[serde(default = "Command::only_zero")]
     pub success_codes: BTreeSet<u8>,
 }
 

@@ -17,6 +17,7 @@ use clb_protocol::{ContainerId, Epoch, Incarnation, Timestamp, WorkerId};
 use serde::Serialize;
 
 use crate::journal::Note;
+use crate::run::command::{Job, Stop};
 use crate::run::{AttemptKey, Burner};
 use contact::{CLOSE_LIMIT, Contact, FAREWELL_LIMIT, Farewell, Linked, Phase};
 use outbox::Outbox;
@@ -54,6 +55,8 @@ pub(crate) struct Identity {
     pub(crate) slots: u16,
     /// After how long without a leader it ends itself.
     pub(crate) orphan_limit: Duration,
+    /// How long a program that is asked to stop may take before it is killed.
+    pub(crate) stop_grace: Duration,
 }
 
 /// What the loop around the agent has to do.
@@ -63,6 +66,12 @@ pub(crate) enum Effect {
     Note(Timestamp, Note),
     /// Start a thread.
     Burn(Burner),
+    /// Start a program; its end comes back as [`crate::run::Ended`].
+    Start(Box<Job>),
+    /// Stop a program; its end still comes back.
+    Stop(AttemptKey, Stop),
+    /// Kill a program at once; its end is of no interest.
+    Abandon(AttemptKey),
 }
 
 /// The first line for a new link, and what it covers.
@@ -169,6 +178,7 @@ impl Agent {
         if let Phase::Leaving(farewell) = &self.phase {
             running.extend(farewell.returned.iter().cloned());
         }
+        let (finished, covers) = self.outbox.oldest();
         let hello = WorkerHello {
             worker: self.identity.worker.clone(),
             incarnation: self.incarnation,
@@ -176,9 +186,9 @@ impl Agent {
             port: self.identity.port,
             slots: self.identity.slots,
             running,
-            finished: self.outbox.all().cloned().collect(),
+            finished: finished.into_iter().cloned().collect(),
         };
-        Greeting { hello, covers: self.outbox.end(), heard: self.heard }
+        Greeting { hello, covers, heard: self.heard }
     }
 
     /// A leader answered. Tells whether the link is to be kept.
@@ -220,9 +230,14 @@ impl Agent {
             Phase::Leaving(_) => return,
             Phase::Working | Phase::Crashed => {}
         }
-        let returned = self.running.list();
-        self.running.clear();
-        let text = format!("Leaving: gives back {} of its tasks unfinished", returned.len());
+        let returned = self.return_running();
+        let text = match self.running.len() {
+            0 => format!("Leaving: gives back {} of its tasks unfinished", returned.len()),
+            left => format!(
+                "Leaving: gives back {} of its tasks unfinished, and {left} more once their programs have stopped",
+                returned.len()
+            ),
+        };
         self.note(now, text);
         let until = now.instant + FAREWELL_LIMIT;
         self.phase = Phase::Leaving(Farewell { returned, said: None, until, closing: None });
@@ -233,7 +248,7 @@ impl Agent {
     pub(crate) fn flip(&mut self, incarnation: Incarnation, now: Now) -> bool {
         match self.phase {
             Phase::Working => {
-                self.running.clear();
+                self.abandon_all();
                 self.outbox.clear();
                 self.contact = Contact::Lost { since: now.instant };
                 self.phase = Phase::Crashed;
@@ -265,7 +280,11 @@ impl Agent {
             }
             (Phase::Leaving(farewell), Contact::Lost { .. }) => {
                 let is_told = farewell.said.is_some() || farewell.returned.is_empty();
-                if is_told && self.outbox.is_empty() { Wish::End(Ending::Left) } else { Wish::Look }
+                if is_told && self.outbox.is_empty() && self.running.is_empty() {
+                    Wish::End(Ending::Left)
+                } else {
+                    Wish::Look
+                }
             }
             (Phase::Leaving(farewell), Contact::Linked(_)) if farewell.closing.is_some() => Wish::Finish,
             (_, Contact::Linked(linked)) if linked.is_quiet(now) => Wish::LookElsewhere,
@@ -314,12 +333,12 @@ impl Agent {
             }
             _ => None,
         };
-        Report { finished: self.outbox.unsent().collect(), leaving, logs: Vec::new() }
+        Report { finished: self.outbox.unsent(), leaving, logs: Vec::new() }
     }
 
     /// The report was handed to the link.
     pub(crate) fn handle_said(&mut self, now: Now) {
-        self.outbox.mark_all_sent();
+        self.outbox.mark_sent();
         if let Phase::Leaving(farewell) = &mut self.phase {
             farewell.said = Some(farewell.returned.len());
         }
@@ -368,6 +387,7 @@ impl Agent {
             && farewell.closing.is_none()
             && !farewell.is_unsaid()
             && self.outbox.is_empty()
+            && self.running.is_empty()
         {
             farewell.closing = Some((now.instant + CLOSE_LIMIT).min(farewell.until));
         }

@@ -1,13 +1,25 @@
 //! What the agent does on the leader's orders, on the end of an attempt and as time passes.
+//!
+//! ```text
+//! ordered --> running --its end--> in the outbox
+//!                |  timeout, cancel: at once without a program
+//!                +--> stopping (a program and all its descendants) --its end--> in the outbox
+//! ```
+
+use std::time::Duration;
 
 use clb_protocol::link::{AttemptResult, RunOrder, Running, WorkerOrder, Yield};
 use clb_protocol::{Epoch, Timestamp};
 
 use super::contact::{Contact, Phase};
-use super::running::Attempt;
+use super::running::{Attempt, Doer, Reason};
 use super::{Agent, Effect, Now};
 use crate::journal::Note;
+use crate::run::command::{Stop, StopGives};
 use crate::run::{AttemptKey, Burner, Ended, Work};
+
+/// A worker that is to end waits for its programs no longer than this.
+const LEAVING_GRACE: Duration = Duration::from_secs(2);
 
 impl Agent {
     /// The leader said something on the present link.
@@ -26,7 +38,7 @@ impl Agent {
             WorkerOrder::Cancel(keys) => {
                 for key in keys {
                     if let Some(attempt) = self.running.remove(key) {
-                        self.end(key, &attempt, Yield::Cancelled, now);
+                        self.cancel(key, attempt, now);
                     }
                 }
             }
@@ -42,22 +54,87 @@ impl Agent {
         }
     }
 
-    /// An attempt on a thread came to its end; it may have been cancelled or given back meanwhile.
+    /// An attempt came to its end; it may have been cancelled or given back meanwhile.
     pub(crate) fn handle_ended(&mut self, ended: Ended, now: Now) {
-        if let Some(attempt) = self.running.remove(ended.key) {
-            self.end(ended.key, &attempt, ended.gave, now);
+        let Some(attempt) = self.running.remove(ended.key) else { return };
+        let is_unfinished = matches!(ended.gave, Yield::Cancelled)
+            && matches!(attempt.doer, Doer::Program(Some(Reason::Leaving)));
+        if let Phase::Leaving(farewell) = &mut self.phase
+            && is_unfinished
+        {
+            farewell.returned.push(running(ended.key, &attempt));
+            return;
         }
+        self.put(ended.key, attempt.epoch, attempt.started_at, ended.gave, now);
     }
 
     /// Time passed.
     pub(crate) fn handle_time(&mut self, now: Now) {
-        while let Some((key, mut attempt)) = self.running.pop_due(now.instant) {
-            let gave = std::mem::replace(&mut attempt.at_deadline, Yield::TimedOut);
-            self.end(key, &attempt, gave, now);
+        while let Some((key, attempt)) = self.running.pop_due(now.instant) {
+            let Attempt { epoch, started_at, doer, .. } = attempt;
+            match doer {
+                Doer::Clock(gave) => self.put(key, epoch, started_at, gave, now),
+                Doer::Thread { .. } => {
+                    self.note_timeout(key, now);
+                    self.put(key, epoch, started_at, Yield::TimedOut(None), now);
+                }
+                Doer::Program(_) => {
+                    self.note_timeout(key, now);
+                    self.stop(key, Attempt { epoch, started_at, deadline: None, doer }, Reason::TimedOut);
+                }
+            }
         }
         if self.linked().is_some_and(|linked| linked.is_silent(now.instant)) {
             self.handle_unlinked(now, "it has said nothing for too long");
         }
+    }
+
+    /// Takes out what can be given back at once. Programs are stopped first.
+    pub(super) fn return_running(&mut self) -> Vec<Running> {
+        let mut returned = Vec::new();
+        for (key, attempt) in self.running.take_all() {
+            match attempt.doer {
+                Doer::Clock(_) | Doer::Thread { .. } => returned.push(running(key, &attempt)),
+                Doer::Program(_) => self.stop(key, attempt, Reason::Leaving),
+            }
+        }
+        returned
+    }
+
+    /// Ends everything that runs, without a result.
+    pub(super) fn abandon_all(&mut self) {
+        for (key, attempt) in self.running.take_all() {
+            if matches!(attempt.doer, Doer::Program(_)) {
+                self.effects.push(Effect::Abandon(key));
+            }
+        }
+    }
+
+    fn cancel(&mut self, key: AttemptKey, attempt: Attempt, now: Now) {
+        match attempt.doer {
+            Doer::Clock(_) | Doer::Thread { .. } => {
+                self.put(key, attempt.epoch, attempt.started_at, Yield::Cancelled, now);
+            }
+            Doer::Program(_) => self.stop(key, attempt, Reason::Cancelled),
+        }
+    }
+
+    /// Has a program stopped; its attempt goes on until it has. The first reason counts.
+    fn stop(&mut self, key: AttemptKey, attempt: Attempt, reason: Reason) {
+        let Attempt { epoch, started_at, doer, .. } = attempt;
+        let former = if let Doer::Program(former) = doer { former } else { None };
+        let grace = match reason {
+            Reason::TimedOut | Reason::Cancelled => self.identity.stop_grace,
+            Reason::Leaving => self.identity.stop_grace.min(LEAVING_GRACE),
+        };
+        let reason = former.unwrap_or(reason);
+        let gives = match reason {
+            Reason::TimedOut => StopGives::TimedOut,
+            Reason::Cancelled | Reason::Leaving => StopGives::Cancelled,
+        };
+        self.effects.push(Effect::Stop(key, Stop { gives, grace }));
+        let doer = Doer::Program(Some(reason));
+        self.running.insert(key, Attempt { epoch, started_at, deadline: None, doer });
     }
 
     fn run(&mut self, order: &RunOrder, epoch: Epoch, now: Now) {
@@ -73,27 +150,28 @@ impl Agent {
             farewell.closing = None;
             return;
         }
-        let (span, at_deadline, thread) = match Work::of(&order.spec) {
+        let (span, doer) = match Work::of(order, self.identity.stop_grace) {
             Work::Over(gave) => {
                 self.put(key, epoch, now.at, gave, now);
                 return;
             }
-            Work::Wait(span, gives) => (span, gives, None),
+            Work::Wait(span, gives) => (span, Doer::Clock(gives)),
             Work::Burn { span, limit, gives } => {
                 let (burner, stop) = Burner::new(key, span, gives);
                 self.effects.push(Effect::Burn(burner));
-                (limit, Yield::TimedOut, Some(stop))
+                (limit, Doer::Thread { _stop: stop })
+            }
+            Work::Run { job, limit } => {
+                self.effects.push(Effect::Start(job));
+                (limit, Doer::Program(None))
             }
         };
-        let deadline = now.instant + span;
-        self.running.insert(key, Attempt { epoch, started_at: now.at, deadline, at_deadline, thread });
+        let deadline = Some(now.instant + span);
+        self.running.insert(key, Attempt { epoch, started_at: now.at, deadline, doer });
     }
 
-    fn end(&mut self, key: AttemptKey, attempt: &Attempt, gave: Yield, now: Now) {
-        if attempt.thread.is_some() && matches!(gave, Yield::TimedOut) {
-            self.note(now, format!("Stopped payload: {} ran into its timeout", key.0));
-        }
-        self.put(key, attempt.epoch, attempt.started_at, gave, now);
+    fn note_timeout(&mut self, key: AttemptKey, now: Now) {
+        self.note(now, format!("Stopped payload: {} ran into its timeout", key.0));
     }
 
     fn put(&mut self, key: AttemptKey, epoch: Epoch, started_at: Timestamp, gave: Yield, now: Now) {
@@ -108,4 +186,9 @@ impl Agent {
             self.note(now, format!("Runs {running} tasks at once, more than its {slots} slots"));
         }
     }
+}
+
+fn running(key: AttemptKey, attempt: &Attempt) -> Running {
+    let (task, number) = key;
+    Running { task, attempt: number, epoch: attempt.epoch, started_at: attempt.started_at }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use clb_protocol::link::AttemptResult;
+use clb_protocol::link::{AttemptResult, LINE_SHARE_BYTES};
 
 use crate::run::AttemptKey;
 
@@ -45,26 +45,36 @@ impl Outbox {
         self.results.is_empty()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &AttemptResult> {
-        self.results.values()
+    /// The oldest results, as many as go into one line, and the place of the first that does not.
+    pub(super) fn oldest(&self) -> (Vec<&AttemptResult>, ResultSeq) {
+        self.line(ResultSeq::default())
     }
 
-    /// What was not said on the present link.
-    pub(super) fn unsent(&self) -> impl Iterator<Item = &AttemptResult> {
-        self.results.range(self.unsent_from..).map(|(_, result)| result)
+    /// What was not said on the present link, as much of it as goes into one line.
+    pub(super) fn unsent(&self) -> Vec<&AttemptResult> {
+        self.line(self.unsent_from).0
+    }
+
+    fn line(&self, from: ResultSeq) -> (Vec<&AttemptResult>, ResultSeq) {
+        let mut bytes = 0;
+        let mut line = Vec::new();
+        for (place, result) in self.results.range(from..) {
+            bytes += result.gave.result_bytes();
+            if bytes > LINE_SHARE_BYTES && !line.is_empty() {
+                return (line, *place);
+            }
+            line.push(result);
+        }
+        (line, self.next)
     }
 
     pub(super) fn has_unsent(&self) -> bool {
         self.results.last_key_value().is_some_and(|(place, _)| *place >= self.unsent_from)
     }
 
-    pub(super) fn mark_all_sent(&mut self) {
-        self.unsent_from = self.next;
-    }
-
-    /// The place that the next result will have.
-    pub(super) fn end(&self) -> ResultSeq {
-        self.next
+    /// What [`Outbox::unsent`] gave was said.
+    pub(super) fn mark_sent(&mut self) {
+        self.unsent_from = self.line(self.unsent_from).1;
     }
 
     /// On a new link only what came before `from` was said, in its first line.

@@ -15,12 +15,32 @@ pub(super) struct Attempt {
     pub(super) epoch: Epoch,
     /// When the order came.
     pub(super) started_at: Timestamp,
-    /// When it is over at the latest.
-    pub(super) deadline: Instant,
-    /// What it gives then.
-    pub(super) at_deadline: Yield,
-    /// Its thread, where it has one: ended together with this entry.
-    pub(super) thread: Option<StopOnDrop>,
+    /// When it is over, or is to be stopped; `None` once it is being stopped.
+    pub(super) deadline: Option<Instant>,
+    /// What does the work.
+    pub(super) doer: Doer,
+}
+
+/// What does the work of an attempt.
+#[derive(Debug)]
+pub(super) enum Doer {
+    /// Nothing but the clock: at the deadline the attempt gives this.
+    Clock(Yield),
+    /// A thread, which ends together with this entry.
+    Thread { _stop: StopOnDrop },
+    /// A program, and why it is being stopped.
+    Program(Option<Reason>),
+}
+
+/// Why a program is being stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// It outran its timeout.
+    TimedOut,
+    /// The leader said so.
+    Cancelled,
+    /// The worker ends.
+    Leaving,
 }
 
 /// All attempts under way.
@@ -32,14 +52,28 @@ pub(super) struct RunningTable {
 
 impl RunningTable {
     pub(super) fn insert(&mut self, key: AttemptKey, attempt: Attempt) {
-        self.deadlines.insert((attempt.deadline, key));
+        self.deadlines.extend(attempt.deadline.map(|deadline| (deadline, key)));
         self.attempts.insert(key, attempt);
     }
 
     pub(super) fn remove(&mut self, key: AttemptKey) -> Option<Attempt> {
         let attempt = self.attempts.remove(&key)?;
-        self.deadlines.remove(&(attempt.deadline, key));
+        if let Some(deadline) = attempt.deadline {
+            self.deadlines.remove(&(deadline, key));
+        }
         Some(attempt)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    /// Takes out everything, oldest task first.
+    pub(super) fn take_all(&mut self) -> Vec<(AttemptKey, Attempt)> {
+        self.deadlines.clear();
+        let mut all: Vec<(AttemptKey, Attempt)> = self.attempts.drain().collect();
+        all.sort_by_key(|(key, _)| *key);
+        all
     }
 
     /// Takes out one whose time is over.
@@ -77,11 +111,5 @@ impl RunningTable {
             .collect();
         all.sort_by_key(|running| (running.task, running.attempt));
         all
-    }
-
-    /// Ends everything.
-    pub(super) fn clear(&mut self) {
-        self.attempts.clear();
-        self.deadlines.clear();
     }
 }

@@ -20,7 +20,8 @@ impl Bench {
         let worker = WorkerId { pool: PoolName::from("default"), slot: SlotNo(1), generation: Generation(1) };
         let container = ContainerId::from("c0ffee");
         let orphan_limit = Duration::from_mins(5);
-        let identity = Identity { worker, container, port: 3004, slots: 2, orphan_limit };
+        let identity =
+            Identity { worker, container, port: 3004, slots: 2, orphan_limit, stop_grace: 5 * SECOND };
         let now = Now { at: Timestamp(1_000_000), instant: Instant::now() };
         Self { agent: Agent::new(identity, Incarnation(Uuid::now_v7()), now), now }
     }
@@ -44,7 +45,7 @@ impl Bench {
         let spec =
             format!(r#"{{"kind":"{kind}","seconds":{seconds},"add":[1,2],"max_attempts":3,"timeout":60.0}}"#);
         let spec = RawValue::from_string(spec).unwrap();
-        self.order(WorkerOrder::Run(vec![RunOrder { task, attempt: FIRST, spec }]));
+        self.order(WorkerOrder::Run(vec![RunOrder { task, attempt: FIRST, group: None, spec }]));
     }
 
     fn pass(&mut self, span: Duration) {
@@ -73,8 +74,8 @@ fn welcome(epoch: u64) -> Welcome {
 fn gave(gave: &Yield) -> String {
     match gave {
         Yield::Succeeded(result) => result.to_string(),
-        Yield::Failed(why) => format!("failed: {why}"),
-        Yield::TimedOut => "timed out".to_owned(),
+        Yield::Failed(why) => format!("failed: {}", why.error),
+        Yield::TimedOut(_) => "timed out".to_owned(),
         Yield::Cancelled => "cancelled".to_owned(),
     }
 }
@@ -129,7 +130,7 @@ fn a_cancelled_attempt_ends_with_a_result_and_its_thread_is_told() {
     bench.order(WorkerOrder::Cancel(vec![(slept, FIRST), (spun, FIRST), (TaskId::now(), FIRST)]));
     let cancelled = |task| (task, "cancelled".to_owned());
     assert_eq!(bench.say().0, [cancelled(slept), cancelled(spun)]);
-    bench.agent.handle_ended(Ended { key: (spun, FIRST), gave: Yield::TimedOut }, bench.now);
+    bench.agent.handle_ended(Ended { key: (spun, FIRST), gave: Yield::TimedOut(None) }, bench.now);
     assert!(bench.say().0.is_empty(), "the end of its thread says nothing new");
 }
 

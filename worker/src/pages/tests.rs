@@ -8,6 +8,7 @@ use tower::ServiceExt;
 
 use crate::config::Config;
 use crate::journal::Note;
+use crate::run::command::Launcher;
 use crate::worker::Worker;
 
 fn pages(token: Option<&str>) -> Router {
@@ -15,7 +16,7 @@ fn pages(token: Option<&str>) -> Router {
     let journal = Journal::default();
     journal.note(Timestamp(0), Note::Text("<first> line".into()));
     let (desk, asks) = Desk::open();
-    tokio::spawn(Worker::new(&config, journal.clone(), asks).run());
+    tokio::spawn(Worker::new(&config, journal.clone(), asks, Launcher::own()).run());
     router(Pages::new("worker-1".to_owned(), token.map(str::to_owned), desk, journal))
 }
 

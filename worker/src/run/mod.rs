@@ -1,21 +1,33 @@
-//! How a task is run: what its spec comes to, and the threads that burn a core.
+//! How a task is run: what its order comes to, the threads that burn a core, the programs.
 //!
 //! Waiting needs no runner: the agent keeps the deadline.
 
+pub mod command;
 mod spin;
 
 use std::time::Duration;
 
-use clb_protocol::link::Yield;
-use clb_protocol::task::{Kind, TaskSpec};
+use clb_protocol::link::{RunOrder, Yield};
+use clb_protocol::task::{self, TaskSpec, Timed};
 use clb_protocol::{AttemptNo, TaskId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-pub(crate) use spin::{Burner, Ended, StopOnDrop};
+use command::Job;
+
+pub(crate) use spin::{Burner, StopOnDrop};
 
 /// One attempt of one task.
-pub(crate) type AttemptKey = (TaskId, AttemptNo);
+pub type AttemptKey = (TaskId, AttemptNo);
+
+/// An attempt that is not the clock's came to its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// Which one.
+    pub key: AttemptKey,
+    /// What it gave.
+    pub gave: Yield,
+}
 
 /// What an order comes to.
 #[derive(Debug)]
@@ -33,27 +45,46 @@ pub(crate) enum Work {
         /// What it gives at its end.
         gives: Yield,
     },
+    /// A program is to be run; after `limit` the attempt has timed out.
+    Run {
+        /// Which program.
+        job: Box<Job>,
+        /// How long it may take.
+        limit: Duration,
+    },
 }
 
 impl Work {
-    /// Reads an order's spec; one that cannot be run fails at once, with a sentence.
-    pub(crate) fn of(spec: &RawValue) -> Self {
-        Self::read(spec).unwrap_or_else(|sentence| Self::Over(Yield::Failed(sentence)))
+    /// Reads an order; one that cannot be run fails at once, with a sentence. What is left of a program
+    /// after its end, and what is asked to stop, has `stop_grace` to do so.
+    pub(crate) fn of(order: &RunOrder, stop_grace: Duration) -> Self {
+        Self::read(order, stop_grace).unwrap_or_else(|sentence| Self::Over(Yield::failed(sentence)))
     }
 
-    fn read(spec: &RawValue) -> Result<Self, String> {
-        let spec: TaskSpec = serde_json::from_str(spec.get())
+    fn read(order: &RunOrder, stop_grace: Duration) -> Result<Self, String> {
+        let spec: TaskSpec = serde_json::from_str(order.spec.get())
             .map_err(|error| format!("this worker cannot run such a task: {error}"))?;
-        let span = duration("seconds", spec.seconds)?;
         let limit = duration("timeout", spec.timeout)?;
-        let gives = Yield::Succeeded(sum(&spec)?);
-        Ok(match spec.kind {
-            _ if span.is_zero() => Self::Over(gives),
-            Kind::Sleep if span > limit => Self::Wait(limit, Yield::TimedOut),
-            Kind::Sleep => Self::Wait(span, gives),
-            Kind::Spin => Self::Burn { span, limit, gives },
+        Ok(match spec.work {
+            task::Work::Sleep(timed) => match timed_work(&timed)? {
+                (span, gives) if span.is_zero() => Self::Over(gives),
+                (span, _) if span > limit => Self::Wait(limit, Yield::TimedOut(None)),
+                (span, gives) => Self::Wait(span, gives),
+            },
+            task::Work::Spin(timed) => match timed_work(&timed)? {
+                (span, gives) if span.is_zero() => Self::Over(gives),
+                (span, gives) => Self::Burn { span, limit, gives },
+            },
+            task::Work::Command(command) => {
+                let (key, group) = ((order.task, order.attempt), order.group.clone());
+                Self::Run { job: Box::new(Job { key, group, command, stop_grace }), limit }
+            }
         })
     }
+}
+
+fn timed_work(timed: &Timed) -> Result<(Duration, Yield), String> {
+    Ok((duration("seconds", timed.seconds)?, Yield::Succeeded(sum(timed)?)))
 }
 
 fn duration(field: &str, seconds: f64) -> Result<Duration, String> {
@@ -65,12 +96,12 @@ fn duration(field: &str, seconds: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| format!("{field}: {error}"))
 }
 
-fn sum(spec: &TaskSpec) -> Result<Box<RawValue>, String> {
+fn sum(timed: &Timed) -> Result<Box<RawValue>, String> {
     #[derive(Serialize)]
     struct Sum {
         sum: clb_protocol::task::Number,
     }
-    to_raw_value(&Sum { sum: spec.sum() }).map_err(|error| format!("the sum cannot be written: {error}"))
+    to_raw_value(&Sum { sum: timed.sum() }).map_err(|error| format!("the sum cannot be written: {error}"))
 }
 
 #[cfg(test)]
@@ -78,7 +109,9 @@ mod tests {
     use super::*;
 
     fn work(spec: &str) -> Work {
-        Work::of(&RawValue::from_string(spec.to_owned()).unwrap())
+        let spec = RawValue::from_string(spec.to_owned()).unwrap();
+        let order = RunOrder { task: TaskId::now(), attempt: AttemptNo(1), group: None, spec };
+        Work::of(&order, Duration::from_secs(5))
     }
 
     fn spec(kind: &str, seconds: f64, timeout: f64) -> Work {
@@ -95,14 +128,14 @@ mod tests {
 
     #[test]
     fn a_sleep_beyond_its_timeout_times_out() {
-        assert!(matches!(spec("sleep", 2.0, 1.0), Work::Wait(t, Yield::TimedOut) if t.as_secs() == 1));
+        assert!(matches!(spec("sleep", 2.0, 1.0), Work::Wait(t, Yield::TimedOut(None)) if t.as_secs() == 1));
         assert!(matches!(spec("sleep", 2.0, 3.0), Work::Wait(t, Yield::Succeeded(_)) if t.as_secs() == 2));
     }
 
     #[test]
     fn what_cannot_be_run_fails_with_a_sentence() {
         for bad in [r#"{"kind":"dance"}"#, "7", "null"] {
-            assert!(matches!(work(bad), Work::Over(Yield::Failed(why)) if why.contains("cannot run")));
+            assert!(matches!(work(bad), Work::Over(Yield::Failed(why)) if why.error.contains("cannot run")));
         }
         assert!(matches!(spec("spin", -1.0, 1.0), Work::Over(Yield::Failed(_))));
         assert!(matches!(spec("sleep", 1.0, 1e300), Work::Over(Yield::Failed(_))));

@@ -11,21 +11,12 @@ use std::time::{Duration, Instant};
 use clb_protocol::link::Yield;
 use tokio::sync::mpsc;
 
-use super::AttemptKey;
+use super::{AttemptKey, Ended};
 
 /// It holds a few frames and the text of a panic.
 const STACK_BYTES: usize = 128 * 1024;
 /// Turns between two looks at the clock and the flag: some ten microseconds.
 const TURNS: u32 = 2_000;
-
-/// An attempt on a thread of its own came to its end.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// Which one.
-    pub(crate) key: AttemptKey,
-    /// What it gave.
-    pub(crate) gave: Yield,
-}
 
 /// Ends the thread of an attempt when it is dropped.
 #[derive(Debug)]
@@ -66,7 +57,7 @@ impl Burner {
                 }
             });
         if let Err(error) = started {
-            let gave = Yield::Failed(format!("the worker could not start a thread for it: {error}"));
+            let gave = Yield::failed(format!("the worker could not start a thread for it: {error}"));
             let _ = ended.send(Ended { key, gave });
         }
     }
@@ -89,7 +80,7 @@ impl Burner {
 /// A panic of a runner is a failure of its attempt and of nothing else.
 fn guard(runner: impl FnOnce() -> Option<Yield>) -> Option<Yield> {
     catch_unwind(AssertUnwindSafe(runner))
-        .unwrap_or_else(|panic| Some(Yield::Failed(format!("the runner panicked: {}", text(&*panic)))))
+        .unwrap_or_else(|panic| Some(Yield::failed(format!("the runner panicked: {}", text(&*panic)))))
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {
@@ -110,19 +101,19 @@ mod tests {
     fn a_thread_burns_its_time_and_tells_its_end() {
         let (tell, mut ended) = mpsc::unbounded_channel();
         let key = key();
-        let (burner, _stop) = Burner::new(key, Duration::from_millis(5), Yield::Failed("done".to_owned()));
+        let (burner, _stop) = Burner::new(key, Duration::from_millis(5), Yield::failed("done"));
         let began = Instant::now();
         burner.start(&tell);
         let end = ended.blocking_recv().unwrap();
         assert_eq!(end.key, key);
-        assert!(matches!(end.gave, Yield::Failed(text) if text == "done"));
+        assert!(matches!(end.gave, Yield::Failed(why) if why.error == "done"));
         assert!(began.elapsed() >= Duration::from_millis(5));
     }
 
     #[test]
     fn a_dropped_guard_ends_the_thread_without_a_result() {
         let (tell, mut ended) = mpsc::unbounded_channel();
-        let (burner, stop) = Burner::new(key(), Duration::from_hours(1), Yield::TimedOut);
+        let (burner, stop) = Burner::new(key(), Duration::from_hours(1), Yield::TimedOut(None));
         burner.start(&tell);
         drop((stop, tell));
         assert!(ended.blocking_recv().is_none(), "the thread lets go of the channel without a word");
@@ -131,6 +122,6 @@ mod tests {
     #[test]
     fn a_panic_is_a_failure_with_its_words() {
         let gave = guard(|| panic!("no {}", "luck"));
-        assert!(matches!(gave, Some(Yield::Failed(why)) if why == "the runner panicked: no luck"));
+        assert!(matches!(gave, Some(Yield::Failed(why)) if why.error == "the runner panicked: no luck"));
     }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::journal::Journal;
+use crate::run::command::Launcher;
 use crate::worker::{Desk, Ending, Worker};
 use leader::{Answer, Leader};
 
@@ -34,14 +35,22 @@ fn start_with(orchestrators: &[&Leader], options: &[&str]) -> Running {
     let config = Config::parse_from(arguments);
     let journal = Journal::default();
     let (desk, asks) = Desk::open();
-    let task = tokio::spawn(Worker::new(&config, journal.clone(), asks).run());
+    let task = tokio::spawn(Worker::new(&config, journal.clone(), asks, launcher()).run());
     Running { desk, journal, task }
+}
+
+/// Shepherds of the worker's program, which is made together with its tests.
+fn launcher() -> Launcher {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().parent().unwrap().join("clb-worker");
+    assert!(program.exists(), "{} is made by `cargo test -p clb-worker`", program.display());
+    Launcher::new(program)
 }
 
 fn order(task: TaskId, kind: &str, seconds: f64) -> RunOrder {
     let spec =
         format!(r#"{{"kind":"{kind}","seconds":{seconds},"add":[3,4],"max_attempts":3,"timeout":60.0}}"#);
-    RunOrder { task, attempt: FIRST, spec: RawValue::from_string(spec).unwrap() }
+    RunOrder { task, attempt: FIRST, group: None, spec: RawValue::from_string(spec).unwrap() }
 }
 
 fn run(task: TaskId, kind: &str, seconds: f64) -> WorkerOrder {

@@ -85,7 +85,7 @@ fn take(world: &mut World, step: &Step) {
             on(world, slot, &|world, worker| drop(world.finish(worker, &Yield::failed("no"))));
         }
         Step::TimeOut(slot) => {
-            on(world, slot, &|world, worker| drop(world.finish(worker, &Yield::TimedOut(None))))
+            on(world, slot, &|world, worker| drop(world.finish(worker, &Yield::TimedOut(None))));
         }
         Step::Leave(slot) => on(world, slot, &|world, worker| world.leave(worker)),
         Step::Cut(slot) => on(world, slot, &|world, worker| world.cut(worker)),

@@ -95,12 +95,12 @@ fn the_fields_of_another_kind_are_named() {
 #[test]
 fn what_is_no_command_is_named() {
     for (field, bad) in [
-        ("command", r#"[]"#),
+        ("command", r"[]"),
         ("command", r#""ls""#),
         ("command", r#"["a", 1]"#),
         ("env", r#"{"A": 1}"#),
         ("stdin", r#"{"base64": "a"}"#),
-        ("stdin", r#"[1]"#),
+        ("stdin", r"[1]"),
         ("working_dir", "7"),
         ("success_codes", "[256]"),
         ("success_codes", "[-1]"),

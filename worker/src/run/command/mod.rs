@@ -1,0 +1,71 @@
+//! Running programs. The worker never runs one itself: each is kept by a shepherd, a small process of
+//! its own that runs one program at a time.
+//!
+//! A shepherd is a "child subreaper": whatever its program starts, and however that tries to get away
+//! (another session, a double fork, an empty environment), stays among the shepherd's descendants. The
+//! task has ended when the kernel says that the shepherd has no children left, and not before.
+//!
+//! ```text
+//! worker (Shepherds) ──Job, Stop──> shepherd ──spawn, signals──> program and its descendants
+//!                    <────Yield────         <──exits, outputs──
+//! ```
+//!
+//! Both speak JSON lines over a socket. When the worker closes it, the shepherd kills everything and
+//! ends; when a shepherd is killed, the worker kills what it left behind.
+//!
+//! Not here: when a program is to be stopped, which the agent decides.
+
+mod flock;
+mod shepherd;
+mod tree;
+mod wire;
+
+use std::time::Duration;
+
+use clb_protocol::task::Command;
+use serde::{Deserialize, Serialize};
+
+use super::AttemptKey;
+
+pub use flock::{Launcher, Shepherds};
+pub use shepherd::{SHEPHERD, main as shepherd_main};
+
+/// A program to run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// For which attempt.
+    pub key: AttemptKey,
+    /// What its task belongs to.
+    pub group: Option<String>,
+    /// The program.
+    pub command: Command,
+    /// How long what it leaves running may take to stop, before it is killed.
+    pub stop_grace: Duration,
+}
+
+/// What a worker says to a shepherd.
+#[derive(Debug, Serialize, Deserialize)]
+enum Order<J> {
+    /// Run this. Not said again before its end.
+    Run(J),
+    /// Stop it. May come when it has ended already.
+    Stop(Stop),
+}
+
+/// Has a program stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// What the attempt gives then, unless the program ended before.
+    pub gives: StopGives,
+    /// How long it may take before everything is killed.
+    pub grace: Duration,
+}
+
+/// What a stopped attempt gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopGives {
+    /// It outran its timeout.
+    TimedOut,
+    /// It was cancelled.
+    Cancelled,
+}

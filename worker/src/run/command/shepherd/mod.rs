@@ -1,0 +1,231 @@
+//! The shepherd's side: a process that runs one program after the other for its worker and never lets
+//! go of anything that belongs to one.
+//!
+//! ```text
+//! running --the program ends--> lingering --> terminating --> killing
+//!    |  \--stopped--------------------------->     |             |
+//!    +----------------- no descendant left --------+-------------+--> over
+//! ```
+//!
+//! *Lingering*: descendants may finish by themselves for a moment (the `tee` behind a program).
+//! *Terminating*: all were sent SIGTERM. *Killing*: all are killed, until none is left.
+
+mod memory;
+mod output;
+mod pipes;
+mod program;
+mod verdict;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clb_protocol::link::Yield;
+use clb_protocol::task::Exit;
+use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+
+use super::tree::{self, Reaped};
+use super::wire::Wire;
+use super::{Job, Order, Stop};
+use memory::Memory;
+use pipes::Pipes;
+
+/// The argument that makes the worker's program a shepherd.
+pub const SHEPHERD: &str = "shepherd";
+/// How long what a program left behind may go on by itself.
+const LINGER: Duration = Duration::from_millis(200);
+/// Between two looks at what does not want to die.
+const KILL_PAUSE: Duration = Duration::from_millis(5);
+/// The kernel rather kills a program, or its shepherd, than the worker.
+const OOM_SCORE: &str = "300";
+
+/// Runs programs for the worker at the other end of standard input, until that is closed.
+#[must_use]
+pub fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("A shepherd cannot go on: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> io::Result<()> {
+    set_child_subreaper(Some(getpid()))?;
+    // Without it the worker is as likely to be chosen as its programs; they run all the same.
+    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    let socket = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut wire = Wire::new(UnixStream::from_std(socket)?);
+        let mut exits = signal(SignalKind::child())?;
+        let memory = Memory::find();
+        while let Some(order) = wire.hear::<Order<Box<Job>>>().await? {
+            // It crossed the end of the program on its way.
+            let Order::Run(job) = order else { continue };
+            let Some(gave) = tend(&job, &memory, &mut wire, &mut exits).await else { break };
+            wire.say(&gave).await?;
+        }
+        Ok(())
+    })
+}
+
+/// Where a running program stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Lingering { until: Instant },
+    Terminating { until: Instant },
+    Killing { again_at: Instant },
+}
+
+impl Stage {
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Running => None,
+            Self::Lingering { until } | Self::Terminating { until } => Some(until),
+            Self::Killing { again_at } => Some(again_at),
+        }
+    }
+}
+
+/// A program and its descendants.
+struct Flock {
+    program: Pid,
+    exit: Option<Exit>,
+    stage: Stage,
+    stopped: Option<Stop>,
+    grace: Duration,
+}
+
+impl Flock {
+    /// Takes in who has ended; `false` when nobody is left.
+    fn reap(&mut self, now: Instant) -> bool {
+        loop {
+            match tree::reap() {
+                Reaped::Child(pid, status) if pid == self.program => {
+                    self.exit = verdict::exit(status);
+                    if self.stage == Stage::Running {
+                        self.stage = Stage::Lingering { until: now + LINGER };
+                    }
+                }
+                Reaped::Child(..) => {}
+                Reaped::AllAlive => return true,
+                Reaped::NoneLeft => return false,
+            }
+        }
+    }
+
+    fn stop(&mut self, stop: Stop, now: Instant) {
+        if self.exit.is_none() {
+            self.stopped.get_or_insert(stop);
+        }
+        let until = now + stop.grace;
+        match self.stage {
+            Stage::Running | Stage::Lingering { .. } => self.terminate(until),
+            Stage::Terminating { until: former } => {
+                self.stage = Stage::Terminating { until: until.min(former) };
+            }
+            Stage::Killing { .. } => {}
+        }
+    }
+
+    fn terminate(&mut self, until: Instant) {
+        tree::signal_all(Signal::TERM);
+        // One that is halted would not hear of it.
+        tree::signal_all(Signal::CONT);
+        self.stage = Stage::Terminating { until };
+    }
+
+    fn handle_deadline(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Running => {}
+            Stage::Lingering { .. } => self.terminate(now + self.grace),
+            Stage::Terminating { .. } | Stage::Killing { .. } => self.kill(now),
+        }
+    }
+
+    fn kill(&mut self, now: Instant) {
+        // Reaping is left to the loop, which wants to know how the program ended.
+        tree::fell(&HashSet::new());
+        self.stage = Stage::Killing { again_at: now + KILL_PAUSE };
+    }
+}
+
+/// Runs a program until nothing is left of it; `None` when the worker does not want to know any more.
+async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) -> Option<Yield> {
+    let began = Instant::now();
+    let kills_before = memory.kills();
+    let mut started = match program::start(job) {
+        Ok(started) => started,
+        Err(error) => return Some(Yield::failed(error.to_string())),
+    };
+    let program = started.program;
+    let stdin = job.command.stdin.as_ref().map_or(&[][..], |stdin| &stdin.0);
+    let mut pipes = match Pipes::new(&mut started, stdin) {
+        Ok(pipes) => pipes,
+        Err(error) => {
+            end_all(exits).await;
+            return Some(Yield::failed(format!("its outputs cannot be read: {error}")));
+        }
+    };
+    let mut flock =
+        Flock { program, exit: None, stage: Stage::Running, stopped: None, grace: job.stop_grace };
+    while flock.reap(Instant::now()) {
+        tokio::select! {
+            _ = exits.recv() => {}
+            () = pipes.flow() => {}
+            said = wire.hear::<Order<Box<Job>>>() => match said {
+                Ok(Some(Order::Stop(stop))) => flock.stop(stop, Instant::now()),
+                Ok(Some(Order::Run(_)) | None) | Err(_) => {
+                    end_all(exits).await;
+                    return None;
+                }
+            },
+            () = sleep_until(flock.stage.deadline()) => flock.handle_deadline(Instant::now()),
+        }
+    }
+    let (stdout, stderr) = pipes.finish();
+    let seen = verdict::Seen {
+        exit: flock.exit,
+        stopped: flock.stopped.map(|stop| stop.gives),
+        stdout,
+        stderr,
+        duration: began.elapsed(),
+        oom: kills_before.is_some_and(|before| memory.kills().is_some_and(|now| now > before)),
+    };
+    Some(verdict::judge(&job.command, memory, seen))
+}
+
+/// Kills everything and waits until it is gone.
+async fn end_all(exits: &mut Signals) {
+    loop {
+        tree::fell(&HashSet::new());
+        loop {
+            match tree::reap() {
+                Reaped::Child(..) => {}
+                Reaped::AllAlive => break,
+                Reaped::NoneLeft => return,
+            }
+        }
+        tokio::select! {
+            _ = exits.recv() => {}
+            () = tokio::time::sleep(KILL_PAUSE) => {}
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
