@@ -1,5 +1,7 @@
 //! The agent alone: its inputs and what it says, at times that the tests make up.
 
+mod programs;
+
 use super::*;
 use clb_protocol::link::{RunOrder, WorkerOrder, Yield};
 use clb_protocol::{AttemptNo, Generation, PoolName, SlotNo, TaskId};

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// Long enough for the slowest machine; no test waits so long when things go well.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Long enough to be found to have been waited for by nobody.
 pub(crate) const FOR_EVER: Duration = Duration::from_hours(1);

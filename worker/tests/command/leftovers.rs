@@ -128,7 +128,11 @@ async fn a_killed_shepherd_is_a_failure_of_its_task_and_the_next_one_gets_anothe
     let mut bench = Bench::new();
     let shepherd = bench.shepherd().await;
     let failure = bench.fail(sh("kill -9 $PPID")).await;
-    assert!(failure.error.starts_with("its keeper was lost (signal: 9 (SIGKILL)"), "{}", failure.error);
+    assert!(
+        failure.error.starts_with("the process that kept its program is gone (signal: 9 (SIGKILL)"),
+        "{}",
+        failure.error
+    );
     assert_ne!(bench.shepherd().await, shepherd);
 }
 

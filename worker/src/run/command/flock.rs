@@ -155,7 +155,8 @@ impl Shared {
                 Err(error) => {
                     let how = shepherd.end(&self).await;
                     self.sweep().await;
-                    return self.tell(key, Yield::failed(format!("its keeper was lost ({how}): {error}")));
+                    let words = format!("the process that kept its program is gone ({how}): {error}");
+                    return self.tell(key, Yield::failed(words));
                 }
             }
             match self.next_errand(number).await {

@@ -200,7 +200,7 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
         stdout,
         stderr,
         duration: began.elapsed(),
-        oom: kills_before.is_some_and(|before| memory.kills().is_some_and(|now| now > before)),
+        kills_before,
     };
     Some(verdict::judge(&job.command, memory, seen))
 }

@@ -23,8 +23,8 @@ pub(super) struct Seen {
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     pub(super) duration: Duration,
-    /// Whether the kernel killed something in this container over its memory limit meanwhile.
-    pub(super) oom: bool,
+    /// How many processes of this container the kernel had killed over its memory limit before.
+    pub(super) kills_before: Option<u64>,
 }
 
 /// How a process that is no more has ended.
@@ -37,7 +37,10 @@ pub(super) fn judge(command: &Command, memory: &Memory, seen: Seen) -> Yield {
     let Some(exit) = seen.exit else { return Yield::failed("nobody saw how its program ended") };
     let is_killed =
         matches!(exit, Exit::Code(KILLED_IN_SHELL)) || exit == Exit::Signal(Signal::KILL.as_raw());
-    let oom = (seen.oom && is_killed && seen.stopped.is_none()).then(|| memory.extent());
+    let is_oom = is_killed
+        && seen.stopped.is_none()
+        && seen.kills_before.is_some_and(|before| memory.kills() > Some(before));
+    let oom = is_oom.then(|| memory.extent());
     let last_line = last_line(&seen.stderr);
     let result = CommandResult {
         exit,
