@@ -8,7 +8,7 @@
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clb_protocol::link::Yield;
 use clb_protocol::task::{self, Argv};
@@ -70,7 +70,8 @@ fn kept(program: &str, tasks: usize, at_once: usize) -> std::io::Result<f64> {
                 key,
                 group: None,
                 command,
-                stop_grace: std::time::Duration::ZERO,
+                linger: Duration::ZERO,
+                stop_grace: Duration::ZERO,
             }));
         };
         let began = Instant::now();

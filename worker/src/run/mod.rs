@@ -17,6 +17,9 @@ use command::Job;
 
 pub(crate) use spin::{Burner, StopOnDrop};
 
+/// How long what a program left behind may go on by itself: the `tee` behind it has something to write.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// One attempt of one task.
 pub type AttemptKey = (TaskId, AttemptNo);
 
@@ -77,7 +80,7 @@ impl Work {
             },
             task::Work::Command(command) => {
                 let (key, group) = ((order.task, order.attempt), order.group.clone());
-                Self::Run { job: Box::new(Job { key, group, command, stop_grace }), limit }
+                Self::Run { job: Box::new(Job { key, group, command, linger: LINGER, stop_grace }), limit }
             }
         })
     }

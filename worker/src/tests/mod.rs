@@ -1,9 +1,7 @@
 //! The worker in front of leaders that speak the link over real sockets.
 
 mod leader;
-mod programs;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -37,16 +35,8 @@ fn start_with(orchestrators: &[&Leader], options: &[&str]) -> Running {
     let config = Config::parse_from(arguments);
     let journal = Journal::default();
     let (desk, asks) = Desk::open();
-    let task = tokio::spawn(Worker::new(&config, journal.clone(), asks, Launcher::new(program())).run());
+    let task = tokio::spawn(Worker::new(&config, journal.clone(), asks, Launcher::own()).run());
     Running { desk, journal, task }
-}
-
-/// The worker's program, which is made together with its tests.
-fn program() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.parent().unwrap().parent().unwrap().join("clb-worker");
-    assert!(program.exists(), "{} is made by `cargo test -p clb-worker`", program.display());
-    program
 }
 
 fn order(task: TaskId, kind: &str, seconds: f64) -> RunOrder {

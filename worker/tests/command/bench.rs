@@ -31,9 +31,13 @@ impl Bench {
     }
 
     pub(crate) fn start(&mut self, command: Command) -> AttemptKey {
+        self.start_lingering(command, Duration::from_millis(20))
+    }
+
+    pub(crate) fn start_lingering(&mut self, command: Command, linger: Duration) -> AttemptKey {
         let key = (TaskId::now(), AttemptNo(2));
         let (group, stop_grace) = (Some("nightly".to_owned()), Duration::from_millis(50));
-        self.shepherds.start(Box::new(Job { key, group, command, stop_grace }));
+        self.shepherds.start(Box::new(Job { key, group, command, linger, stop_grace }));
         key
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clb_protocol::link::Yield;
 use clb_worker::run::command::StopGives;
 
-use crate::bench::{Bench, FOR_EVER, mark, processes_with, sh, until, until_there_are};
+use crate::bench::{Bench, FOR_EVER, mark, processes_with, read, sh, until, until_there_are};
 
 const NONE: [u32; 0] = [];
 
@@ -69,9 +69,9 @@ async fn a_task_does_not_touch_what_another_one_detached() {
 #[tokio::test]
 async fn what_finishes_by_itself_behind_its_program_may_do_so() {
     let mut bench = Bench::new();
-    let stdout =
-        bench.stdout_of("(trap 'exit 1' TERM; while kill -0 $$ 2>/dev/null; do :; done; echo last) &").await;
-    assert_eq!(stdout, "last\n");
+    bench.start_lingering(sh("(sleep 0.1; echo last) &"), FOR_EVER);
+    let Yield::Succeeded(result) = bench.ended().await.gave else { panic!("it failed") };
+    assert_eq!(read(&result).stdout.bytes, b"last\n");
 }
 
 #[tokio::test]

@@ -4,5 +4,9 @@
 
 mod bench;
 mod endings;
+#[path = "../../src/tests/leader.rs"]
+#[allow(dead_code, reason = "other tests need the rest of it")]
+mod leader;
 mod leftovers;
 mod streams;
+mod worker;

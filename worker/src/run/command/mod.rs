@@ -39,7 +39,9 @@ pub struct Job {
     pub group: Option<String>,
     /// The program.
     pub command: Command,
-    /// How long what it leaves running may take to stop, before it is killed.
+    /// How long what it leaves running may go on by itself, before it is asked to stop.
+    pub linger: Duration,
+    /// How long that may take then, before everything is killed.
     pub stop_grace: Duration,
 }
 

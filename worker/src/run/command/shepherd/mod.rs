@@ -38,8 +38,6 @@ use pipes::Pipes;
 
 /// The argument that makes the worker's program a shepherd.
 pub const SHEPHERD: &str = "shepherd";
-/// How long what a program left behind may go on by itself.
-const LINGER: Duration = Duration::from_millis(200);
 /// Between two looks at what does not want to die.
 const KILL_PAUSE: Duration = Duration::from_millis(5);
 /// The kernel rather kills a program, or its shepherd, than the worker.
@@ -103,6 +101,7 @@ struct Flock {
     exit: Option<Exit>,
     stage: Stage,
     stopped: Option<Stop>,
+    linger: Duration,
     grace: Duration,
 }
 
@@ -114,7 +113,7 @@ impl Flock {
                 Reaped::Child(pid, status) if pid == self.program => {
                     self.exit = verdict::exit(status);
                     if self.stage == Stage::Running {
-                        self.stage = Stage::Lingering { until: now + LINGER };
+                        self.stage = Stage::Lingering { until: now + self.linger };
                     }
                 }
                 Reaped::Child(..) => {}
@@ -177,8 +176,14 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
             return Some(Yield::failed(format!("its outputs cannot be read: {error}")));
         }
     };
-    let mut flock =
-        Flock { program, exit: None, stage: Stage::Running, stopped: None, grace: job.stop_grace };
+    let mut flock = Flock {
+        program,
+        exit: None,
+        stage: Stage::Running,
+        stopped: None,
+        linger: job.linger,
+        grace: job.stop_grace,
+    };
     while flock.reap(Instant::now()) {
         tokio::select! {
             _ = exits.recv() => {}
