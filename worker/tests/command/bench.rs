@@ -1,6 +1,7 @@
 //! What every test needs: shepherds of the real program, and a look at the machine's processes.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clb_protocol::link::{Failure, Yield};
@@ -90,6 +91,15 @@ pub(crate) fn command(words: &[&str]) -> Command {
 
 pub(crate) fn sh(script: &str) -> Command {
     command(&["/bin/sh", "-c", script])
+}
+
+/// Writes a file to be run. A process of its own does it: were the file open here, another thread might
+/// start a process that inherits it, and while it is open it cannot be run.
+pub(crate) fn write_program(path: &Path, text: &str, mode: &str) {
+    let script = r#"printf %s "$1" >"$2" && chmod "$3" "$2""#;
+    let written =
+        std::process::Command::new("/bin/sh").args(["-c", script, "sh", text]).arg(path).arg(mode).status();
+    assert!(written.unwrap().success());
 }
 
 /// A number of seconds that no other process sleeps, by which a sleeper is found.

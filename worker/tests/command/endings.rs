@@ -1,14 +1,15 @@
 //! How programs end, and what is said of it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use clb_protocol::link::{Cause, Yield};
 use clb_protocol::task::Exit;
 use clb_worker::run::command::StopGives;
 
-use crate::bench::{Bench, FOR_EVER, command, mark, processes_with, read, sh, until_there_are};
+use crate::bench::{
+    Bench, FOR_EVER, command, mark, processes_with, read, sh, until_there_are, write_program,
+};
 
 #[tokio::test]
 async fn exit_codes_are_told_and_the_outputs_of_a_failure_are_kept() {
@@ -44,15 +45,14 @@ async fn a_death_by_signal_is_told_by_its_name() {
 #[tokio::test]
 async fn what_cannot_be_started_says_why_and_is_no_exit_code() {
     let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str, mode: u32| {
+    let file = |name: &str, text: &str, mode: &str| {
         let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        write_program(&path, text, mode);
         path.to_str().unwrap().to_owned()
     };
-    let plain = file("plain", "#!/bin/sh\n", 0o644);
-    let no_interpreter = file("no-interpreter", "#!/no/such/interpreter\n", 0o755);
-    let no_program = file("no-program", "just words\n", 0o755);
+    let plain = file("plain", "#!/bin/sh\n", "644");
+    let no_interpreter = file("no-interpreter", "#!/no/such/interpreter\n", "755");
+    let no_program = file("no-program", "just words\n", "755");
     let cases = [
         ("/no/such/program", "there is no program /no/such/program there".to_owned()),
         ("no-such-program", "there is no program no-such-program in PATH (".to_owned()),
@@ -83,8 +83,8 @@ async fn what_cannot_be_started_says_why_and_is_no_exit_code() {
 async fn a_program_finds_its_task_its_environment_and_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
-    fs::write(&script, "#!/bin/sh\npwd; echo \"$CLB_TASK_ID $CLB_ATTEMPT $CLB_GROUP $OWN $0\"\n").unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = "#!/bin/sh\npwd; echo \"$CLB_TASK_ID $CLB_ATTEMPT $CLB_GROUP $OWN $0\"\n";
+    write_program(&script, text, "755");
     let mut bench = Bench::new();
     let mut program = command(&["./script"]);
     program.env.insert("OWN".to_owned(), "mine".to_owned());

@@ -94,7 +94,9 @@ impl Worker {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let program = folder.path().join("clb-worker");
-        std::fs::copy(env!("CARGO_BIN_EXE_clb-worker"), &program).unwrap();
+        // Copied here, it could not be run while another thread starts a process that inherits the copy.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_clb-worker")).arg(&program).status();
+        assert!(copied.unwrap().success());
         let mut command = Command::new(program);
         command
             .env("CLB_ORCHESTRATORS", &leader.url)
