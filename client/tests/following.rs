@@ -86,7 +86,7 @@ async fn a_refusal_is_not_repeated_and_says_why() {
     let mut first = request();
     first.id = Some(TaskId::now());
     client.submit(first.clone()).await.unwrap();
-    first.priority = Some(9);
+    first.work = Work::sleep(9.0, [Number::Integer(3), Number::Integer(4)]);
     let error = client.submit(first).await.unwrap_err();
     assert_eq!(error.problem().unwrap().detail, "the id is known with another spec");
     assert_eq!(error.fault(), Fault::Caller);
