@@ -28,13 +28,13 @@ async fn the_same_submission_twice_is_one_task() {
         let again = door.submit(&task).await.unwrap();
         assert_eq!((again.status, again.json::<TaskView>().id), (200, id));
     }
-    let other = TaskRequest { seconds: 0.2, ..task };
+    let other = TaskRequest { work: sleep(0.2).work, ..task };
     for door in cluster.doors() {
         let refused = door.submit(&other).await.unwrap();
         assert_eq!(refused.problem().status, 409);
     }
     ran_once(&cluster.ends_once(id).await);
-    assert_eq!(door.submit(&TaskRequest { seconds: 0.1, ..other }).await.unwrap().status, 200);
+    assert_eq!(door.submit(&TaskRequest { work: sleep(0.1).work, ..other }).await.unwrap().status, 200);
 }
 
 #[tokio::test]
