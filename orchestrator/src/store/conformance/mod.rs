@@ -38,6 +38,7 @@ macro_rules! conformance {
                 lists_are_stable_under_inserts
                 lists_can_be_filtered
                 outcomes_come_in_order_and_by_group
+                a_page_is_bounded_in_bytes_and_goes_on_where_it_was_cut
                 obituaries_come_newest_first
                 logs_can_be_read_both_ways
                 logs_can_be_filtered

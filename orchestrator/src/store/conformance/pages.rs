@@ -124,6 +124,38 @@ pub(in crate::store) fn outcomes_come_in_order_and_by_group<S: Store>(open: &imp
     assert_eq!(nightly.outcomes.iter().map(|o| o.seq).collect::<Vec<_>>(), [OutcomeSeq(2)]);
 }
 
+pub(in crate::store) fn a_page_is_bounded_in_bytes_and_goes_on_where_it_was_cut<S: Store>(
+    open: &impl Fn() -> S,
+) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    let ids = accept(&store, epoch, 3);
+    let large = serde_json::value::to_raw_value(&"x".repeat(5 << 20)).unwrap();
+    let changes = (1..).zip(&ids).map(|(seq, id)| match succeeded(seq, *id, 1) {
+        Change::TaskEnded { seq, task, at, last, .. } => {
+            Change::TaskEnded { seq, task, at, ending: Ending::Succeeded(large.clone()), last }
+        }
+        other => other,
+    });
+    commit(&store, epoch, changes.collect()).unwrap();
+    let (mut collected, mut after) = (Vec::new(), OutcomeSeq(0));
+    for _ in &ids {
+        let page = store.outcomes(after, None, 10).unwrap();
+        assert_eq!(page.outcomes.len(), 1);
+        after = page.next;
+        collected.push(page.outcomes[0].task.id);
+    }
+    assert_eq!(collected, ids);
+    let (mut listed, mut before) = (Vec::new(), None);
+    for _ in &ids {
+        let page = store.tasks(&TaskFilter::default(), before, 10).unwrap();
+        listed.extend(page.tasks.iter().map(|task| task.id));
+        before = page.next;
+    }
+    listed.reverse();
+    assert_eq!((listed, before), (ids, None));
+}
+
 pub(in crate::store) fn obituaries_come_newest_first<S: Store>(open: &impl Fn() -> S) {
     let store = open();
     let epoch = lead(&store, 0);

@@ -16,7 +16,7 @@ const SCANNED_TASKS: i64 = 200_000;
 pub(super) fn one(connection: &Connection, id: TaskId) -> Result<Option<TaskView>> {
     let sql =
         format!("SELECT {COLUMNS} FROM tasks t LEFT JOIN outcomes o ON o.task_seq = t.seq WHERE t.id = ?");
-    Ok(select(connection, &sql, [id.as_bytes()])?.pop().map(|task| task.view))
+    Ok(select(connection, &sql, [id.as_bytes()])?.0.pop().map(|task| task.view))
 }
 
 pub(super) fn specs(connection: &Connection, ids: &[TaskId]) -> Result<Vec<(TaskId, Workload)>> {
@@ -74,7 +74,7 @@ pub(super) fn outcomes(
         "SELECT {COLUMNS} FROM outcomes o CROSS JOIN tasks t ON t.seq = o.task_seq
          WHERE o.seq > ?1 AND {wanted} ORDER BY o.seq LIMIT ?2"
     );
-    let tasks = select(connection, &sql, params![after.0 as i64, limit as i64, group])?;
+    let (tasks, _) = select(connection, &sql, params![after.0 as i64, limit as i64, group])?;
     let outcomes: Vec<OutcomeView> = tasks
         .into_iter()
         .filter_map(|task| Some(OutcomeView { seq: task.outcome?, task: task.view }))
@@ -103,8 +103,8 @@ pub(super) fn list(
     let mut params = vec![Value::from(before), Value::from(floor)];
     params.extend(query.params);
     params.push(Value::from(limit as i64 + 1));
-    let mut tasks = select(connection, &sql, params_from_iter(params))?;
-    let next = if tasks.len() > limit {
+    let (mut tasks, is_cut) = select(connection, &sql, params_from_iter(params))?;
+    let next = if is_cut || tasks.len() > limit {
         tasks.truncate(limit);
         tasks.last().map(|task| task.submission)
     } else {

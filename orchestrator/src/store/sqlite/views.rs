@@ -12,6 +12,9 @@ use crate::store::{Result, StoreError};
 pub(super) const COLUMNS: &str = "t.seq, t.id, t.pool, t.task_group, t.labels, t.priority, t.kind, t.spec,
     t.submitted_at, o.seq, o.state, o.finished_at, o.result, o.error_code, o.error_message";
 
+/// How many bytes of specs and results a page has.
+const PAGE_BYTES: usize = 8 << 20;
+
 /// A task and its places.
 #[derive(Debug)]
 pub(super) struct PlacedTask {
@@ -20,19 +23,31 @@ pub(super) struct PlacedTask {
     pub(super) view: TaskView,
 }
 
-/// Runs a query for [`COLUMNS`] and adds all attempts.
-pub(super) fn select(connection: &Connection, sql: &str, params: impl Params) -> Result<Vec<PlacedTask>> {
+/// Runs a query for [`COLUMNS`] and adds all attempts. Says whether there was more than fits into a page
+/// by its bytes; the first task always does.
+pub(super) fn select(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+) -> Result<(Vec<PlacedTask>, bool)> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
-    let mut tasks = Vec::new();
+    let (mut tasks, mut bytes, mut is_cut) = (Vec::new(), 0, false);
     while let Some(row) = rows.next()? {
-        tasks.push(task(row)?);
+        let task = task(row)?;
+        bytes += task.view.spec.get().len();
+        bytes += task.view.result.as_ref().map_or(0, |result| result.get().len());
+        is_cut = bytes > PAGE_BYTES && !tasks.is_empty();
+        if is_cut {
+            break;
+        }
+        tasks.push(task);
     }
     add_attempts(connection, &mut tasks)?;
     for task in &mut tasks {
         conclude(&mut task.view);
     }
-    Ok(tasks)
+    Ok((tasks, is_cut))
 }
 
 fn task(row: &Row<'_>) -> Result<PlacedTask> {
