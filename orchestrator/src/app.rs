@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Serve;
-use crate::docker::{self, Docker, EngineError, Myself, State};
+use crate::docker::{Docker, EngineError, Myself, State};
 use crate::fleet::{self, Fleet, Members};
 use crate::follow::{Turn, wait_for_turn};
 use crate::leader::{Beginning, End, Message, Term};
@@ -244,9 +244,7 @@ fn begin(node: &Node, myself: Option<&Arc<Myself>>, epoch: Epoch, recovered: Rec
 /// A leader that was frozen in the middle of a commit holds the store's lock for ever: it is ended.
 async fn end_frozen(node: &Node, docker: &Docker, holder: &MemberName) {
     let Ok(seen) = docker.list().await else { return };
-    let frozen = seen.iter().find(|seen| {
-        seen.state == State::Paused && matches!(&seen.role, docker::Role::Orchestrator(it) if it == holder)
-    });
+    let frozen = seen.iter().find(|seen| seen.state == State::Paused && seen.is_orchestrator(holder));
     let Some(frozen) = frozen else { return };
     node.journal.write(&format!("{holder} is frozen and holds the store's lock: it is killed"));
     if let Err(error) = docker.kill(&frozen.id, "SIGKILL").await {

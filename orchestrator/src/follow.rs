@@ -21,7 +21,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::docker::{Docker, Role as Member, State};
+use crate::docker::{Docker, State};
+use crate::ndjson::line;
 use crate::node::{Node, Role};
 use crate::store::{Lease, StoreError};
 
@@ -157,6 +158,8 @@ async fn converse(
     let mut heartbeat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
     let mut poll = tokio::time::interval(POLL_EVERY);
     let (mut leaving, mut crashed) = (node.leaving(), node.crashed());
+    // The end of the link is heard on its other side.
+    let report = |report: StandbyReport| drop(say.send(line(&report)));
     loop {
         tokio::select! {
             frame = heard.frame() => {
@@ -167,17 +170,17 @@ async fn converse(
                 }
             }
             () = node.journal.has_unsent() => {
-                drop(say.send(line(&StandbyReport { logs: node.journal.take_unsent(), ..StandbyReport::default() })));
+                report(StandbyReport { logs: node.journal.take_unsent(), ..StandbyReport::default() });
             }
             _ = leaving.wait_for(|leaving| *leaving) => {
-                drop(say.send(line(&StandbyReport { leaving: true, ..StandbyReport::default() })));
+                report(StandbyReport { leaving: true, ..StandbyReport::default() });
                 return farewell(heard).await;
             }
             _ = crashed.wait_for(|crashed| *crashed) => {
-                drop(say.send(line(&StandbyReport { crashing: true, ..StandbyReport::default() })));
+                report(StandbyReport { crashing: true, ..StandbyReport::default() });
                 return farewell(heard).await;
             }
-            _ = heartbeat.tick() => drop(say.send(line(&StandbyReport::default()))),
+            _ = heartbeat.tick() => report(StandbyReport::default()),
             _ = poll.tick() => match read_lease(node).await {
                 Ok(Some(now)) if now.epoch == lease.epoch && now.expires_at > Timestamp::now() => {}
                 _ => return Talk::LeaseChanged,
@@ -231,15 +234,8 @@ fn refuses(error: &hyper_util::client::legacy::Error) -> bool {
 async fn has_ended(docker: &Docker, me: &MemberName, holder: &MemberName) -> bool {
     let Ok(Ok(seen)) = timeout(ANSWER_LIMIT, docker.list()).await else { return false };
     let is_running = |name: &MemberName| {
-        let mut own = seen.iter().filter(|it| matches!(&it.role, Member::Orchestrator(of) if of == name));
-        own.any(|it| !matches!(it.state, State::Exited | State::Dead | State::Removing))
+        let mut own = seen.iter().filter(|it| it.is_orchestrator(name));
+        own.any(|it| !it.state.has_ended() && it.state != State::Removing)
     };
     is_running(me) && !is_running(holder)
-}
-
-/// One line of NDJSON.
-pub(crate) fn line(message: &impl serde::Serialize) -> Bytes {
-    let mut line = serde_json::to_vec(message).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
 }

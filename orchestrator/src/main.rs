@@ -10,6 +10,7 @@ mod follow;
 mod http;
 mod journal;
 mod leader;
+mod ndjson;
 mod node;
 mod roster;
 mod store;

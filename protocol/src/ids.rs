@@ -153,6 +153,27 @@ names! {
     ContainerId;
 }
 
+/// Digits of a container's full id.
+const CONTAINER_ID_DIGITS: usize = 64;
+
+impl ContainerId {
+    /// The full id of the container that a process runs in, from the text of its `/proc/self/mountinfo`;
+    /// `None` outside of one. Docker mounts `/etc/hostname` and its like from a folder that is named by
+    /// the id.
+    #[must_use]
+    pub fn in_mountinfo(mounts: &str) -> Option<Self> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let is_id = |part: &&str| part.len() == CONTAINER_ID_DIGITS && part.bytes().all(is_hex);
+        mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(3);
+            let (root, target) = (fields.next()?, fields.next()?);
+            let is_engines = matches!(target, "/etc/hostname" | "/etc/hosts" | "/etc/resolv.conf");
+            let id = root.split('/').find(is_id).filter(|_| is_engines);
+            id.map(Self::from)
+        })
+    }
+}
+
 /// One process of a worker or a standby: a restart in the same container is another incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -191,5 +212,32 @@ pub fn worker_name(pool: &PoolName, slot: SlotNo) -> String {
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (generation {})", self.name(), self.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_known_by_where_its_files_are_mounted_from() {
+        let (id, other) = ("3f".repeat(32), "ab".repeat(32));
+        for file in ["hostname", "hosts", "resolv.conf"] {
+            let mounts = format!(
+                "1 0 0:1 / / ro,relatime - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/{other}\n\
+                 2 1 8:1 /some/{other} /data rw - ext4 /dev/sda rw\n\
+                 3 1 8:1 /var/lib/docker/containers/{id}/{file} /etc/{file} rw - ext4 /dev/sda rw\n"
+            );
+            assert_eq!(ContainerId::in_mountinfo(&mounts), Some(id.as_str().into()), "{file}");
+        }
+        let short = format!("1 2 254:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw");
+        assert_eq!(ContainerId::in_mountinfo(&short), Some(id.as_str().into()));
+    }
+
+    #[test]
+    fn outside_of_a_container_no_id_is_found() {
+        for mounts in ["", "1 0 8:1 / / rw - ext4 /dev/vda rw\n\n", "1 2 0:1 / / rw"] {
+            assert_eq!(ContainerId::in_mountinfo(mounts), None, "{mounts:?}");
+        }
     }
 }

@@ -138,16 +138,9 @@ fn identity() -> ContainerIdentity {
     static ID: std::sync::OnceLock<ContainerId> = std::sync::OnceLock::new();
     let id = ID.get_or_init(|| {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        container_id(&mounts).map_or_else(|| TaskId::now().to_string().into(), ContainerId::from)
+        ContainerId::in_mountinfo(&mounts).unwrap_or_else(|| TaskId::now().to_string().into())
     });
     ContainerIdentity { name: "client".to_owned(), id: id.clone(), role: ContainerRole::Client }
-}
-
-/// Docker mounts `/etc/hostname` and its like from a folder that is named after the container.
-fn container_id(mountinfo: &str) -> Option<&str> {
-    let (_, after) = mountinfo.split_once("/containers/")?;
-    let id = after.get(..64)?;
-    id.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(id)
 }
 
 #[cfg(test)]
@@ -174,13 +167,5 @@ mod tests {
         assert_eq!(lines.len(), 1);
         journal.forget(last);
         assert_eq!(journal.next_batch().unwrap().1[0].message, "b");
-    }
-
-    #[test]
-    fn the_container_is_known_by_its_mounts() {
-        let id = "0123456789abcdef".repeat(4);
-        let line = format!("1 2 254:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw");
-        assert_eq!(container_id(&line), Some(id.as_str()));
-        assert_eq!(container_id("1 2 0:1 / / rw"), None);
     }
 }

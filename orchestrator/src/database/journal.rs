@@ -28,8 +28,6 @@ const BATCH: usize = 200;
 const ANSWER_LIMIT: Duration = Duration::from_secs(6);
 /// The pause after every orchestrator was asked in vain.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Digits of a container's full id.
-const ID_DIGITS: usize = 64;
 
 /// Lines that nobody has taken yet.
 #[derive(Debug, Default)]
@@ -185,19 +183,7 @@ fn judge(url: &str, status: StatusCode) -> Result<(), Setback> {
 /// Docker's id of this container; `None` outside of one.
 pub(super) fn container_id() -> Option<ContainerId> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    id_from_mounts(&mounts).map(ContainerId::from)
-}
-
-/// The engine mounts `/etc/hostname` and its like from a folder that is named by the container's id.
-fn id_from_mounts(mountinfo: &str) -> Option<&str> {
-    let is_id = |part: &&str| part.len() == ID_DIGITS && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    mountinfo
-        .lines()
-        .filter(|line| {
-            ["/etc/hostname ", "/etc/hosts ", "/etc/resolv.conf "].iter().any(|at| line.contains(at))
-        })
-        .filter_map(|line| line.split(' ').nth(3))
-        .find_map(|root| root.split('/').find(is_id))
+    ContainerId::in_mountinfo(&mounts)
 }
 
 #[cfg(test)]
@@ -265,17 +251,5 @@ mod tests {
             let judged = judge("", StatusCode::from_u16(status).unwrap());
             assert!(matches!(judged, Err(Setback::NotNow { .. })), "{status}");
         }
-    }
-
-    #[test]
-    fn a_container_is_known_by_its_mounts() {
-        let id = "3f".repeat(32);
-        let other = "ab".repeat(32);
-        let mounts = format!(
-            "1 0 0:1 /volumes/{other} /data rw - ext4 /dev/vda rw\n\
-             2 1 8:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw - ext4 /dev/vda rw\n"
-        );
-        assert_eq!(id_from_mounts(&mounts), Some(id.as_str()));
-        assert_eq!(id_from_mounts("1 0 8:1 / / rw - ext4 /dev/vda rw\n"), None);
     }
 }

@@ -53,12 +53,8 @@ pub(crate) struct Inspection {
 impl Docker {
     /// Starts a container; does nothing when it runs.
     pub(crate) async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
-        self.start_by_name(id.as_str()).await
-    }
-
-    /// Starts a container; does nothing when it runs.
-    pub(crate) async fn start_by_name(&self, name: &str) -> Result<(), EngineError> {
-        let start = self.patient.start_container(names::container(name)?, None::<StartContainerOptions>);
+        let name = names::container(id.as_str())?;
+        let start = self.patient.start_container(name, None::<StartContainerOptions>);
         within(PATIENT, start).await
     }
 

@@ -72,35 +72,34 @@ pub(crate) enum State {
     Dead,
 }
 
-impl From<Option<ContainerSummaryStateEnum>> for State {
-    fn from(state: Option<ContainerSummaryStateEnum>) -> Self {
-        use ContainerSummaryStateEnum as Engine;
-        match state {
-            None | Some(Engine::EMPTY | Engine::CREATED) => Self::Created,
-            Some(Engine::RUNNING | Engine::STOPPING) => Self::Running,
-            Some(Engine::PAUSED) => Self::Paused,
-            Some(Engine::RESTARTING) => Self::Restarting,
-            Some(Engine::REMOVING) => Self::Removing,
-            Some(Engine::EXITED) => Self::Exited,
-            Some(Engine::DEAD) => Self::Dead,
-        }
+impl State {
+    /// Whether its process has ended, or the container could not even be removed.
+    pub(crate) fn has_ended(self) -> bool {
+        matches!(self, Self::Exited | Self::Dead)
     }
 }
 
-impl From<Option<ContainerStateStatusEnum>> for State {
-    fn from(state: Option<ContainerStateStatusEnum>) -> Self {
-        use ContainerStateStatusEnum as Engine;
-        match state {
-            None | Some(Engine::EMPTY | Engine::CREATED) => Self::Created,
-            Some(Engine::RUNNING | Engine::STOPPING) => Self::Running,
-            Some(Engine::PAUSED) => Self::Paused,
-            Some(Engine::RESTARTING) => Self::Restarting,
-            Some(Engine::REMOVING) => Self::Removing,
-            Some(Engine::EXITED) => Self::Exited,
-            Some(Engine::DEAD) => Self::Dead,
+/// The list and the inspection of a container have the same words in two types.
+macro_rules! state_from {
+    ($($engine:ident),*) => {$(
+        impl From<Option<$engine>> for State {
+            fn from(state: Option<$engine>) -> Self {
+                use $engine as Engine;
+                match state {
+                    None | Some(Engine::EMPTY | Engine::CREATED) => Self::Created,
+                    Some(Engine::RUNNING | Engine::STOPPING) => Self::Running,
+                    Some(Engine::PAUSED) => Self::Paused,
+                    Some(Engine::RESTARTING) => Self::Restarting,
+                    Some(Engine::REMOVING) => Self::Removing,
+                    Some(Engine::EXITED) => Self::Exited,
+                    Some(Engine::DEAD) => Self::Dead,
+                }
+            }
         }
-    }
+    )*};
 }
+
+state_from!(ContainerSummaryStateEnum, ContainerStateStatusEnum);
 
 /// A container of the cluster, running or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +112,13 @@ pub(crate) struct Seen {
     pub(crate) role: Role,
     /// Where it stands.
     pub(crate) state: State,
+}
+
+impl Seen {
+    /// Whether it is the container of the orchestrator with this name.
+    pub(crate) fn is_orchestrator(&self, name: &MemberName) -> bool {
+        matches!(&self.role, Role::Orchestrator(it) if it == name)
+    }
 }
 
 impl Docker {

@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Docker, EngineError, PATIENT, names, within};
 
-/// Digits of a container's full id, and of the short one that is its default host name.
-const FULL_ID: usize = 64;
+/// Digits of a container's short id, which is its default host name.
 const SHORT_ID: usize = 12;
 
 /// This process's own container.
@@ -57,10 +56,9 @@ impl Docker {
     pub(crate) async fn whoami(&self) -> Result<Option<Myself>, EngineError> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let Some(id) = id_from_mounts(&mounts).or_else(|| id_from_hostname(hostname.trim())) else {
-            return Ok(None);
-        };
-        match self.inspect_raw(id).await {
+        let by_hostname = || id_from_hostname(hostname.trim()).map(ContainerId::from);
+        let Some(id) = ContainerId::in_mountinfo(&mounts).or_else(by_hostname) else { return Ok(None) };
+        match self.inspect_raw(id.as_str()).await {
             Ok(container) => myself(&self.cluster, container).map(Some),
             Err(EngineError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -95,23 +93,9 @@ impl Blueprint {
     }
 }
 
-/// The engine mounts `/etc/hostname` and its like from a folder that is named by the container's id.
-fn id_from_mounts(mountinfo: &str) -> Option<&str> {
-    mountinfo.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(3);
-        let (root, target) = (fields.next()?, fields.next()?);
-        let is_engines = matches!(target, "/etc/hostname" | "/etc/hosts" | "/etc/resolv.conf");
-        let id = root.split('/').find(|part| is_hex(part, FULL_ID));
-        id.filter(|_| is_engines)
-    })
-}
-
 fn id_from_hostname(hostname: &str) -> Option<&str> {
-    is_hex(hostname, SHORT_ID).then_some(hostname)
-}
-
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    let is_id = hostname.len() == SHORT_ID && hostname.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then_some(hostname)
 }
 
 fn myself(cluster: &str, container: ContainerInspectResponse) -> Result<Myself, EngineError> {
@@ -218,18 +202,6 @@ mod tests {
                                            "Aliases": ["orchestrator-2", "0123456789ab"]}}}}}}}}"#
         );
         serde_json::from_str(&json).unwrap()
-    }
-
-    #[test]
-    fn the_own_id_is_found_among_the_mounts() {
-        let mounts = format!(
-            "1 0 8:1 / / rw - overlay overlay rw\n\
-             2 1 8:1 /some/{} /data rw - ext4 /dev/sda rw\n\
-             3 1 8:1 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/sda rw\n",
-            "f".repeat(64)
-        );
-        assert_eq!(id_from_mounts(&mounts), Some(ID));
-        assert_eq!(id_from_mounts("1 0 8:1 / / rw - ext4 /dev/sda rw\n"), None);
     }
 
     #[test]

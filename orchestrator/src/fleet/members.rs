@@ -70,7 +70,7 @@ impl Members {
             if known.container.as_ref() != Some(&seen.id) {
                 (known.container, known.blueprint) = (Some(seen.id.clone()), None);
             }
-            let is_ended = matches!(seen.state, State::Exited | State::Dead);
+            let is_ended = seen.state.has_ended();
             if is_ended {
                 node.roster.put(name, &seen.id, MemberRole::Down);
             }
@@ -91,7 +91,7 @@ impl Members {
             });
         }
         for (name, known) in &mut self.0 {
-            let is_seen = seen.iter().any(|seen| matches!(&seen.role, Role::Orchestrator(it) if it == name));
+            let is_seen = seen.iter().any(|seen| seen.is_orchestrator(name));
             if !is_seen {
                 jobs.extend(known.miss(node, docker, name, asked_at));
             }

@@ -9,7 +9,7 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::docker::{Docker, EngineError, Role, State, WorkerPlan};
+use crate::docker::{Docker, EngineError, Role, WorkerPlan};
 use crate::leader::{Handle, Message};
 
 /// How many of a dead container's last lines are kept.
@@ -83,7 +83,7 @@ async fn autopsy(docker: &Docker, container: &ContainerId) -> Remains {
     let mut was_dead = true;
     loop {
         let Ok(found) = docker.inspect(container).await else { return Remains::default() };
-        let is_dead = matches!(found.state, State::Exited | State::Dead);
+        let is_dead = found.state.has_ended();
         if is_dead || started.elapsed() >= DEATH_LIMIT {
             let last_logs = docker.last_lines(container, LAST_LINES).await.unwrap_or_default();
             return Remains {

@@ -22,8 +22,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::Door;
 use super::problem::Refusal;
-use crate::follow::line;
 use crate::leader::{Handle, Message};
+use crate::ndjson::line;
 use crate::node::Role;
 use crate::store::Member;
 use clb_protocol::api::Role as MemberRole;
