@@ -3,9 +3,16 @@
 //! Conventions: `snake_case`, times RFC 3339 in UTC, durations in seconds, ids UUIDv7 as text; what is
 //! not known yet is `null`.
 
+mod explain;
+mod many;
+mod pool;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use self::explain::{CandidateView, Explanation, PlacementView, WaitReason, Waiting};
+pub use self::many::{ManyCancelled, ManyReplayed, TaskSelection};
+pub use self::pool::{PoolPage, PoolSource, PoolState, PoolTasks, PoolView, PoolWorkers};
 pub use crate::task::FieldError;
 use crate::task::{Kind, Labels, NewTask};
 use crate::{
@@ -128,6 +135,17 @@ pub struct AttemptView {
     pub verdict: Option<Verdict>,
 }
 
+/// How far a task is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// From 0 to 1.
+    pub fraction: f64,
+    /// What it says of it.
+    pub note: Option<String>,
+    /// When it said so.
+    pub at: Timestamp,
+}
+
 /// A task with everything that is known of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TaskView {
@@ -143,6 +161,9 @@ pub struct TaskView {
     pub labels: Labels,
     /// Higher goes first.
     pub priority: i8,
+    /// It does not run before.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
     /// See [`crate::task::TaskSpec`].
     pub spec: Box<RawValue>,
     /// Where it stands.
@@ -157,6 +178,12 @@ pub struct TaskView {
     pub worker: Option<String>,
     /// The newest attempt's number.
     pub attempt: Option<AttemptNo>,
+    /// How far it is, while it runs and has told.
+    #[serde(default)]
+    pub progress: Option<Progress>,
+    /// The ended task whose work it does again.
+    #[serde(default)]
+    pub replay_of: Option<TaskId>,
     /// What it gave; a command that failed or timed out has one beside its error.
     pub result: Option<Box<RawValue>>,
     /// Why it failed.
@@ -176,6 +203,9 @@ impl TaskView {
             group: task.group,
             labels: task.labels,
             priority: task.priority,
+            not_before: None,
+            progress: None,
+            replay_of: None,
             state: TaskState::Queued,
             submitted_at: at,
             started_at: None,

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod ids;
 pub mod link;
+pub mod pool;
 pub mod seed;
 pub mod task;
 pub mod time;

@@ -6,6 +6,7 @@
 mod command;
 mod request;
 mod result;
+mod retry;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,10 @@ pub use command::{
     Argv, Command, EmptyCommand, Env, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_COMMAND_BYTES, MAX_PATH_BYTES,
     MAX_VARIABLES, RESERVED_VARIABLES, Stdin,
 };
+pub(crate) use request::escape;
 pub use request::{FieldError, ParseError, TaskRequest, parse_batch, parse_ndjson, parse_task};
 pub use result::{CommandResult, Exit, MAX_OUTPUT_BYTES, OutOfMemory, Output, Truncated};
+pub use retry::{MAX_DELAY_SECONDS, MAX_FACTOR, Retry};
 pub use work::{Kind, Timed, Work};
 
 use crate::{PoolName, TaskId};
@@ -39,6 +42,8 @@ pub const DEFAULT_TIMEOUT_SECONDS: f64 = 3_600.0;
 pub const MAX_TIMEOUT_SECONDS: f64 = 604_800.0;
 /// Priorities reach from minus this to plus this.
 pub const MAX_PRIORITY: i8 = 100;
+/// A task may be put off by at most a year, in seconds.
+pub const MAX_PUT_OFF_SECONDS: u64 = 366 * 86_400;
 /// The most characters of a group, a label's value or an idempotency key.
 pub const MAX_TEXT: usize = 255;
 /// The most characters of a label's key.

@@ -256,7 +256,7 @@ pub fn parse_ndjson(body: &[u8]) -> Vec<Result<TaskRequest, ParseError>> {
 }
 
 /// A key as one part of a JSON pointer (RFC 6901, section 3).
-pub(super) fn escape(key: &str) -> String {
+pub(crate) fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 

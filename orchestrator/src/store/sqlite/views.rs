@@ -74,6 +74,9 @@ fn task(row: &Row<'_>) -> Result<PlacedTask> {
         attempt: None,
         result: row.get::<_, Option<String>>(12)?.map(raw_json).transpose()?,
         error,
+        not_before: None,
+        progress: None,
+        replay_of: None,
         attempts: Vec::new(),
     };
     let outcome = row.get::<_, Option<i64>>(9)?.map(|seq| OutcomeSeq(seq as u64));
