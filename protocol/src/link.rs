@@ -193,7 +193,7 @@ pub struct WorkerHello {
     pub port: u16,
     /// How many tasks it runs at once.
     pub slots: u16,
-    /// What it runs.
+    /// What it runs, and what it finished whose result has no room in this line and follows in a report.
     pub running: Vec<Running>,
     /// What it finished and nobody acknowledged yet, oldest first, as far as it has room in one line.
     /// These are not sent again on this link; the others follow in reports.

@@ -2,12 +2,14 @@
 
 pub mod blocking;
 mod container;
+mod gate;
 
 use std::process::Stdio;
 
 use tokio::process::Command;
 
 pub use container::{Container, Inspected};
+pub use gate::Gate;
 
 /// Runs `docker` with these arguments; gives its output, or what it complained about.
 pub async fn try_docker(arguments: &[&str]) -> Result<String, String> {

@@ -16,4 +16,4 @@ mod verdict;
 pub use backoff::Backoff;
 pub use revival::{Fall, revive_at};
 pub use slot::{Link, Slot, Stage, Worker};
-pub use verdict::{Remains, judge, memory_peak};
+pub use verdict::{End, Remains, judge, memory_peak};

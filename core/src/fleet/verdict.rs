@@ -6,11 +6,23 @@ const SIGINT: i64 = 2;
 const SIGKILL: i64 = 9;
 const SIGTERM: i64 = 15;
 
+/// How a container's process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// Nobody can tell: the container was gone already, or the engine cannot say.
+    #[default]
+    Unknown,
+    /// It never began: whoever made the container died before starting it.
+    NeverRan,
+    /// With this exit code.
+    Exited(i64),
+}
+
 /// What was found of a dead container before it was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remains {
-    /// Its exit code; `None` when the container was gone already.
-    pub exit_code: Option<i64>,
+    /// How its process ended.
+    pub end: End,
     /// Whether it was dead before anybody here touched it.
     pub was_dead: bool,
     /// Whether the kernel killed it over its memory limit.
@@ -31,11 +43,15 @@ pub fn memory_peak<'a>(usage: impl IntoIterator<Item = &'a Usage>) -> Option<u64
 /// highest memory use that was seen.
 #[must_use]
 pub fn judge(remains: &Remains, signalled: Option<i64>, peak_bytes: Option<u64>) -> Verdict {
-    let Some(exit_code) = remains.exit_code else {
-        return match signalled {
-            Some(signal) => by_signal(signal, true, None),
-            None => Verdict::new(VerdictKind::HostLost, "The container is gone and nobody can tell how"),
-        };
+    let exit_code = match (remains.end, signalled) {
+        (End::Exited(code), _) => code,
+        (End::NeverRan, _) => {
+            return Verdict::new(VerdictKind::HostLost, "It was made and never started");
+        }
+        (End::Unknown, Some(signal)) => return by_signal(signal, true, None),
+        (End::Unknown, None) => {
+            return Verdict::new(VerdictKind::HostLost, "The container is gone and nobody can tell how");
+        }
     };
     if remains.oom {
         let limit = remains.memory_limit_bytes.map_or("unknown".to_owned(), mebibytes);
@@ -75,7 +91,8 @@ mod tests {
     use super::*;
 
     fn judged(exit_code: Option<i64>, oom: bool, signalled: Option<i64>) -> (VerdictKind, Option<i64>) {
-        let remains = Remains { exit_code, oom, ..Remains::default() };
+        let end = exit_code.map_or(End::Unknown, End::Exited);
+        let remains = Remains { end, oom, ..Remains::default() };
         let verdict = judge(&remains, signalled, Some(1 << 20));
         (verdict.kind, verdict.signal)
     }
@@ -91,5 +108,7 @@ mod tests {
         assert_eq!(judged(Some(137), false, Some(15)), (VerdictKind::Stopped, Some(15)));
         assert_eq!(judged(None, false, Some(9)), (VerdictKind::Killed, Some(9)));
         assert_eq!(judged(None, false, None), (VerdictKind::HostLost, None));
+        let never = judge(&Remains { end: End::NeverRan, ..Remains::default() }, None, None);
+        assert_eq!(never.detail, "It was made and never started");
     }
 }

@@ -61,34 +61,9 @@ impl Members {
     ) -> Vec<Job> {
         let mut jobs = Vec::new();
         for seen in seen {
-            let Role::Orchestrator(name) = &seen.role else { continue };
-            if *name == node.name {
-                continue;
+            if let Role::Orchestrator(name) = &seen.role {
+                jobs.extend(self.see(node, docker, name, &seen.id, seen.state));
             }
-            let known = self.0.entry(name.clone()).or_default();
-            known.missing_since = None;
-            if known.container.as_ref() != Some(&seen.id) {
-                (known.container, known.blueprint) = (Some(seen.id.clone()), None);
-            }
-            let is_ended = seen.state.has_ended();
-            if is_ended {
-                node.roster.put(name, &seen.id, MemberRole::Down);
-            }
-            if seen.state == State::Running && node.roster.is_down(name) {
-                jobs.extend(ask(node, name, &seen.id));
-            }
-            let must_look = known.blueprint.is_none() && node.roster.addresses(name).is_some();
-            if known.is_busy || !(is_ended || must_look) {
-                continue;
-            }
-            known.is_busy = true;
-            let (node, docker, id, name) = (Arc::clone(node), docker.clone(), seen.id.clone(), name.clone());
-            let last_try = known.last_try;
-            jobs.push(if is_ended {
-                Box::pin(async move { raise(&node, &docker, name, &id, last_try).await }) as Job
-            } else {
-                Box::pin(async move { look(&docker, name, id).await })
-            });
         }
         for (name, known) in &mut self.0 {
             let is_seen = seen.iter().any(|seen| seen.is_orchestrator(name));
@@ -101,6 +76,46 @@ impl Members {
                 node.roster.strike(&name);
             }
         }
+        jobs
+    }
+
+    /// Takes in how one container is; what is to be done is returned.
+    pub(super) fn see(
+        &mut self,
+        node: &Arc<Node>,
+        docker: &Docker,
+        name: &MemberName,
+        id: &ContainerId,
+        state: State,
+    ) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        if *name == node.name {
+            return jobs;
+        }
+        let known = self.0.entry(name.clone()).or_default();
+        known.missing_since = None;
+        if known.container.as_ref() != Some(id) {
+            (known.container, known.blueprint) = (Some(id.clone()), None);
+        }
+        let is_ended = state.has_ended();
+        if is_ended {
+            node.roster.put(name, id, MemberRole::Down);
+        }
+        if state == State::Running && node.roster.is_down(name) {
+            jobs.extend(ask(node, name, id));
+        }
+        let must_look = known.blueprint.is_none() && node.roster.addresses(name).is_some();
+        if known.is_busy || !(is_ended || must_look) {
+            return jobs;
+        }
+        known.is_busy = true;
+        let (node, docker, id, name) = (Arc::clone(node), docker.clone(), id.clone(), name.clone());
+        let last_try = known.last_try;
+        jobs.push(if is_ended {
+            Box::pin(async move { raise(&node, &docker, name, &id, last_try).await }) as Job
+        } else {
+            Box::pin(async move { look(&docker, name, id).await })
+        });
         jobs
     }
 
@@ -159,6 +174,9 @@ async fn raise(
     last_try: Option<Timestamp>,
 ) -> News {
     let Ok(found) = docker.inspect(id).await else { return News::Tried(name) };
+    if !found.state.has_ended() {
+        return News::Tried(name);
+    }
     let fall = if found.exit_code == Some(0) { Fall::Stopped } else { Fall::Crashed };
     let now = Timestamp::now();
     let fell_at = found.finished_at.unwrap_or(now);

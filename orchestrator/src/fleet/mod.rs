@@ -203,7 +203,14 @@ impl Fleet {
             (Role::Worker(worker), What::Killed { signal }) => {
                 self.leader.tell(Message::Fact(Input::ContainerSignalled { worker, signal }));
             }
-            (Role::Orchestrator(_), What::Died { .. } | What::Started | What::Destroyed) => self.list(),
+            (Role::Orchestrator(name), What::Died { .. }) => {
+                // The engine's list shows it as running for a while after this event.
+                let jobs = self.members.see(&self.node, &self.docker, &name, &event.id, State::Exited);
+                for job in jobs {
+                    self.jobs.spawn(job);
+                }
+            }
+            (Role::Orchestrator(_), What::Started | What::Destroyed) => self.list(),
             _ => {}
         }
     }

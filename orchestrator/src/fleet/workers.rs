@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use clb_core::fleet::Remains;
+use clb_core::fleet::{End, Remains};
 use clb_core::input::{Input, ProbeAnswer};
 use clb_protocol::{ContainerId, WorkerId};
 use http_body_util::Empty;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::docker::{Docker, EngineError, Role, WorkerPlan};
+use crate::docker::{Docker, EngineError, Role, State, WorkerPlan};
 use crate::leader::{Handle, Message};
 
 /// How many of a dead container's last lines are kept.
@@ -84,11 +84,16 @@ async fn autopsy(docker: &Docker, container: &ContainerId) -> Remains {
     loop {
         let Ok(found) = docker.inspect(container).await else { return Remains::default() };
         let is_dead = found.state.has_ended();
-        if is_dead || started.elapsed() >= DEATH_LIMIT {
+        // What never ran cannot die.
+        if is_dead || found.state == State::Created || started.elapsed() >= DEATH_LIMIT {
             let last_logs = docker.last_lines(container, LAST_LINES).await.unwrap_or_default();
             return Remains {
                 was_dead: was_dead && is_dead,
-                exit_code: if is_dead { found.exit_code } else { None },
+                end: match found.exit_code {
+                    Some(code) if is_dead => End::Exited(code),
+                    _ if found.state == State::Created => End::NeverRan,
+                    _ => End::Unknown,
+                },
                 oom: found.oom_killed,
                 memory_limit_bytes: found.memory_limit_bytes,
                 last_logs,

@@ -59,6 +59,15 @@ impl Door {
             Err(_) => Err(Refusal::no_leader()),
         }
     }
+
+    /// Reads little from the store that was written a moment ago and so is in memory: two changes of the
+    /// thread would take longer than the reading.
+    fn read_fresh<T>(
+        &self,
+        query: impl FnOnce(&dyn crate::store::Store) -> crate::store::Result<T>,
+    ) -> Result<T, Refusal> {
+        Ok(query(&*self.node.store)?)
+    }
 }
 
 /// Serves until it is aborted.

@@ -210,8 +210,10 @@ pub(super) async fn show(
     query.finish()?;
     if wait_s > 0.0 {
         let until = Instant::now() + Duration::from_secs_f64(wait_s);
-        // Whether it ended or the time is over, the answer is the task as it stands.
-        drop(timeout_at(until, door.leader()?.ended(id)).await);
+        if let Ok(Some(())) = timeout_at(until, door.leader()?.ended(id)).await {
+            let task = door.read_fresh(|store| store.task(id))?;
+            return task.map(Json).ok_or_else(Refusal::unknown_task);
+        }
     }
     Ok(Json(find(&door, id).await?))
 }

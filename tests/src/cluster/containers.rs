@@ -39,10 +39,17 @@ impl Cluster {
             format!("CLB_WORKER_IMAGE={}", self.setup.worker_image(images)),
         ];
         env.extend(self.setup.env.iter().cloned());
+        let engine = match &self.setup.gate {
+            Some(gate) => {
+                env.push("DOCKER_HOST=unix:///engine/docker.sock".to_owned());
+                format!("--volume={}:/engine", gate.folder().display())
+            }
+            None => "--volume=/var/run/docker.sock:/var/run/docker.sock".to_owned(),
+        };
         let mut options = vec![
             "--memory=1g".to_owned(),
             format!("--volume={}:/data", self.volume()),
-            "--volume=/var/run/docker.sock:/var/run/docker.sock".to_owned(),
+            engine,
             format!("--label=clb.member={member}"),
         ];
         options.extend(env.into_iter().map(|variable| format!("--env={variable}")));

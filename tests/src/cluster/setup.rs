@@ -1,8 +1,11 @@
 //! How a cluster is to be, where that differs from what Compose starts.
 
+use std::sync::Arc;
+
 use clb_protocol::api::{ClusterView, Role, WorkerState, WorkerView};
 
 use super::{Cluster, MEMBERS};
+use crate::engine::Gate;
 use crate::images::Images;
 
 /// Which image the workers have.
@@ -29,6 +32,7 @@ pub struct Setup {
     pub(super) token: Option<String>,
     pub(super) env: Vec<String>,
     pub(super) worker_port_taken: bool,
+    pub(super) gate: Option<Arc<Gate>>,
 }
 
 impl Setup {
@@ -41,6 +45,7 @@ impl Setup {
             token: None,
             env: Vec::new(),
             worker_port_taken: false,
+            gate: None,
         }
     }
 
@@ -82,6 +87,13 @@ impl Setup {
     #[must_use]
     pub fn worker_port_taken(mut self) -> Self {
         self.worker_port_taken = true;
+        self
+    }
+
+    /// With this gate between the orchestrators and the engine.
+    #[must_use]
+    pub fn gate(mut self, gate: &Arc<Gate>) -> Self {
+        self.gate = Some(Arc::clone(gate));
         self
     }
 

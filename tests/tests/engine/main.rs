@@ -7,6 +7,7 @@ mod events;
 mod leaders;
 mod logs;
 mod neighbours;
+mod outages;
 mod requests;
 mod store;
 mod tasks;

@@ -179,6 +179,7 @@ impl Agent {
             running.extend(farewell.returned.iter().cloned());
         }
         let (finished, covers) = self.outbox.oldest();
+        running.extend(self.outbox.from(covers));
         let hello = WorkerHello {
             worker: self.identity.worker.clone(),
             incarnation: self.incarnation,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use clb_protocol::link::{AttemptResult, LINE_SHARE_BYTES};
+use clb_protocol::link::{AttemptResult, LINE_SHARE_BYTES, Running};
 
 use crate::run::AttemptKey;
 
@@ -48,6 +48,16 @@ impl Outbox {
     /// The oldest results, as many as go into one line, and the place of the first that does not.
     pub(super) fn oldest(&self) -> (Vec<&AttemptResult>, ResultSeq) {
         self.line(ResultSeq::default())
+    }
+
+    /// The attempts whose results stand at this place or behind it.
+    pub(super) fn from(&self, place: ResultSeq) -> impl Iterator<Item = Running> + '_ {
+        self.results.range(place..).map(|(_, result)| Running {
+            task: result.task,
+            attempt: result.attempt,
+            epoch: result.epoch,
+            started_at: result.started_at,
+        })
     }
 
     /// What was not said on the present link, as much of it as goes into one line.

@@ -14,7 +14,7 @@ use clb_protocol::{
 
 use crate::Cluster;
 use crate::config::{Config, Pool};
-use crate::fleet::Remains;
+use crate::fleet::{End, Remains};
 use crate::input::{Input, LinkNo, ProbeAnswer, Restored, RestoredTask, SeenWorker};
 use crate::output::{Change, Ending, FleetAction, Order, Output};
 use crate::task::RunningAttempt;
@@ -246,7 +246,7 @@ impl World {
             }
             FleetAction::Bury { worker, .. } => {
                 self.containers.remove(&worker);
-                let remains = Remains { exit_code: Some(137), ..Remains::default() };
+                let remains = Remains { end: End::Exited(137), ..Remains::default() };
                 self.tell(Input::Buried { worker, remains });
             }
             FleetAction::Probe { worker, .. } => {

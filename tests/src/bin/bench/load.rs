@@ -21,8 +21,8 @@ const REST: Duration = Duration::from_millis(5);
 const WARM_UP_TASKS: usize = 5_000;
 /// How many calls of a batch are under way at once.
 const BATCH_CONNECTIONS: usize = 4;
-const NO_OP: &str = r#"{"kind":"sleep","seconds":0,"add":[3,4]}"#;
-const JSON: &str = "application/json";
+pub(crate) const NO_OP: &str = r#"{"kind":"sleep","seconds":0,"add":[3,4]}"#;
+pub(crate) const JSON: &str = "application/json";
 
 /// One connection to an orchestrator.
 pub(crate) struct Caller {
@@ -60,6 +60,13 @@ impl Caller {
         sent: Option<(&str, Bytes)>,
         status: StatusCode,
     ) -> Bytes {
+        let (found, body) = self.ask(path, sent).await;
+        assert_eq!(found, status, "{path}: {}", String::from_utf8_lossy(&body));
+        body
+    }
+
+    /// Sends a request and gives the answer with its status.
+    pub(crate) async fn ask(&mut self, path: &str, sent: Option<(&str, Bytes)>) -> (StatusCode, Bytes) {
         let builder = Request::builder().uri(path).header("host", &self.address);
         let request = match sent {
             Some((kind, body)) => builder.method("POST").header("content-type", kind).body(Full::new(body)),
@@ -68,9 +75,7 @@ impl Caller {
         self.connection.ready().await.expect("the connection stands");
         let answer = self.connection.send_request(request.expect("a request")).await.expect("an answer");
         let found = answer.status();
-        let body = answer.into_body().collect().await.expect("a whole answer").to_bytes();
-        assert_eq!(found, status, "{path}: {}", String::from_utf8_lossy(&body));
-        body
+        (found, answer.into_body().collect().await.expect("a whole answer").to_bytes())
     }
 
     async fn page(&mut self, after: u64, wait_s: u32) -> Page {

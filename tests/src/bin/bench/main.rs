@@ -1,6 +1,7 @@
-//! Measures a whole cluster on this machine and prints JSON: latency, throughput, respawn, memory, images.
+//! Measures a whole cluster on this machine and prints JSON: latency, throughput, recovery, memory,
+//! images.
 //!
-//!     cargo run --release -p clb-tests --bin bench
+//!     cargo run --release -p clb-tests --bin bench [waiting|load|deaths]
 //!
 //! Figures of one run belong together: a machine that is shared or warm gives others. `published` is
 //! through the port on 127.0.0.1, as callers on the host come, which passes Docker's own proxy; `direct`
@@ -12,6 +13,7 @@ mod engine;
 mod load;
 mod memory;
 mod respawn;
+mod takeover;
 
 use clb_tests::{Cluster, Setup};
 use serde_json::{Value, json};
@@ -25,35 +27,55 @@ const BATCH: usize = 1_000;
 const ROUNDS: usize = 5;
 const WAITING_TASKS: usize = 100_000;
 
+/// What can be measured by itself.
+const PARTS: [&str; 3] = ["waiting", "load", "deaths"];
+
 #[tokio::main]
 async fn main() {
-    eprintln!("{WAITING_TASKS} waiting tasks");
-    let waiting = memory::with_waiting(&Setup::new().start().await, WAITING_TASKS).await;
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        eprintln!("There is no part `{unknown}`; name any of {PARTS:?}, or nothing for all.");
+        std::process::exit(2);
+    }
+    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|it| it == part);
+    let mut report = serde_json::Map::new();
+    report.insert("cores".to_owned(), std::thread::available_parallelism().map_or(1, usize::from).into());
+    if is_wanted("waiting") {
+        eprintln!("{WAITING_TASKS} waiting tasks");
+        let cluster = Setup::new().start().await;
+        report.insert("memory_mb_waiting".to_owned(), memory::with_waiting(&cluster, WAITING_TASKS).await);
+    }
     let cluster = Setup::new().start().await;
-    let report = measure(&cluster, waiting).await;
-    println!("{report:#}");
+    report.insert("workers".to_owned(), cluster.worker_count().into());
+    report.insert("memory_mb_idle".to_owned(), memory::idle(&cluster).await);
+    report.insert("image_mb".to_owned(), json!(memory::image_sizes().await));
+    if is_wanted("load") {
+        report.insert("load".to_owned(), load_both_ways(&cluster).await);
+    }
+    if is_wanted("deaths") {
+        eprintln!("deaths of workers");
+        let direct = direct(&cluster).await;
+        report.insert("worker_killed".to_owned(), respawn::compare(&cluster, &direct).await);
+        eprintln!("deaths of the leader");
+        report.insert("leader_killed".to_owned(), takeover::measure(&cluster).await);
+    }
+    println!("{:#}", Value::Object(report));
 }
 
-async fn measure(cluster: &Cluster, waiting: Value) -> Value {
+async fn load_both_ways(cluster: &Cluster) -> Value {
+    let mut load = serde_json::Map::new();
+    for (way, address) in [("published", published(cluster).await), ("direct", direct(cluster).await)] {
+        eprintln!("load, {way} ({address})");
+        load.insert(way.to_owned(), put_load(&address).await);
+    }
+    Value::Object(load)
+}
+
+/// The leader's address in the cluster's network.
+async fn direct(cluster: &Cluster) -> String {
     let published = published(cluster).await;
     let port = published.rsplit(':').next().unwrap_or_default();
-    let direct = format!("{}:{port}", engine::address_of(cluster.leader().await.id()).await);
-    let idle = memory::idle(cluster).await;
-    let mut load = serde_json::Map::new();
-    for (way, address) in [("published", &published), ("direct", &direct)] {
-        eprintln!("load, {way} ({address})");
-        load.insert(way.to_owned(), put_load(address).await);
-    }
-    eprintln!("respawn");
-    let respawn = respawn::compare(cluster, &direct).await;
-    json!({
-        "cores": std::thread::available_parallelism().map_or(1, usize::from),
-        "workers": cluster.worker_count(),
-        "load": load,
-        "respawn_ms": respawn,
-        "memory_mb": {"idle": idle, "waiting": waiting},
-        "image_mb": memory::image_sizes().await,
-    })
+    format!("{}:{port}", engine::address_of(cluster.leader().await.id()).await)
 }
 
 /// The leader's address on the host.

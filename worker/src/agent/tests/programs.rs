@@ -124,3 +124,19 @@ fn large_results_go_in_several_lines_each_once() {
     assert!(bench.welcome(2));
     assert_eq!((bench.say().0.len(), bench.say().0.len()), (1, 1), "the others follow");
 }
+
+#[test]
+fn a_result_without_room_in_the_greeting_counts_as_running_there_and_follows() {
+    let mut bench = Bench::linked(1);
+    let (first, second) = (bench.run_command(), bench.run_command());
+    for task in [first, second] {
+        let large = format!("\"{}\"", "x".repeat(5 << 20));
+        bench.program_ended(task, Yield::Succeeded(RawValue::from_string(large).unwrap()));
+    }
+    bench.agent.handle_unlinked(bench.now, "test");
+    let hello = bench.agent.greet().hello;
+    assert_eq!(hello.finished.iter().map(|it| it.task).collect::<Vec<_>>(), [first]);
+    assert_eq!(hello.running.iter().map(|it| it.task).collect::<Vec<_>>(), [second]);
+    assert!(bench.welcome(2));
+    assert_eq!(bench.say().0.len(), 1);
+}
