@@ -127,7 +127,11 @@ pub(crate) async fn single_calls(address: &str, tasks: usize, connections: usize
 
 /// Tasks per second in batches, until all outcomes are here.
 pub(crate) async fn batches(address: &str, tasks: usize, batch: usize) -> f64 {
-    let lines: Bytes = format!("{NO_OP}\n").repeat(batch).into();
+    batches_of(address, tasks, batch, format!("{NO_OP}\n").repeat(batch).into()).await
+}
+
+/// Tasks per second in batches of these lines, until all outcomes are here.
+pub(crate) async fn batches_of(address: &str, tasks: usize, batch: usize, lines: Bytes) -> f64 {
     let calls = tasks / batch / BATCH_CONNECTIONS;
     rate(address, tasks, BATCH_CONNECTIONS, calls, async move |caller: &mut Caller| {
         let sent = Some(("application/x-ndjson", lines.clone()));

@@ -1,7 +1,7 @@
 //! Measures a whole cluster on this machine and prints JSON: latency, throughput, recovery, memory,
 //! images.
 //!
-//!     cargo run --release -p clb-tests --bin bench [waiting|load|deaths]
+//!     cargo run --release -p clb-tests --bin bench [waiting|commands|load|deaths]
 //!
 //! Figures of one run belong together: a machine that is shared or warm gives others. `published` is
 //! through the port on 127.0.0.1, as callers on the host come, which passes Docker's own proxy; `direct`
@@ -9,6 +9,7 @@
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on says so and ends")]
 
+mod commands;
 mod engine;
 mod load;
 mod memory;
@@ -28,7 +29,7 @@ const ROUNDS: usize = 5;
 const WAITING_TASKS: usize = 100_000;
 
 /// What can be measured by itself.
-const PARTS: [&str; 3] = ["waiting", "load", "deaths"];
+const PARTS: [&str; 4] = ["waiting", "commands", "load", "deaths"];
 
 #[tokio::main]
 async fn main() {
@@ -44,6 +45,10 @@ async fn main() {
         eprintln!("{WAITING_TASKS} waiting tasks");
         let cluster = Setup::new().start().await;
         report.insert("memory_mb_waiting".to_owned(), memory::with_waiting(&cluster, WAITING_TASKS).await);
+    }
+    if is_wanted("commands") {
+        eprintln!("programs as tasks");
+        report.insert("commands".to_owned(), commands::measure().await);
     }
     let cluster = Setup::new().start().await;
     report.insert("workers".to_owned(), cluster.worker_count().into());

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use clb_protocol::api::{TaskState, TaskView, WorkerState, WorkerView};
-use clb_protocol::{AttemptNo, Generation, TaskId};
+use clb_protocol::Generation;
+use clb_protocol::api::{TaskView, WorkerState, WorkerView};
 use clb_tests::Cluster;
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -57,14 +57,22 @@ async fn heal([first, second]: &mut [Caller; 2], cluster: &Cluster) -> Healed {
     let task = r#"{"kind":"sleep","seconds":600}"#;
     let accepted = first.call("/api/v1/tasks", Some((JSON, task.into())), StatusCode::CREATED).await;
     let id = serde_json::from_slice::<TaskView>(&accepted).expect("a task").id;
-    let name = runs(first, id, 1).await.worker.expect("the one that runs it");
+    let name = loop {
+        let workers = all_workers(first).await;
+        if let Some(worker) = workers.into_iter().find(|it| it.running.contains(&id)) {
+            break worker.name;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    };
     let pid = cluster.container(&name).inspect().await.state.pid;
     let before = worker(first, &name).await.generation;
     let began = Instant::now();
     kill(pid);
     let elapsed = || began.elapsed().as_secs_f64() * 1_000.0;
     let rerun = async {
-        runs(first, id, 2).await;
+        while !all_workers(first).await.iter().any(|it| it.name != name && it.running.contains(&id)) {
+            tokio::time::sleep(ASK_EVERY / 2).await;
+        }
         elapsed()
     };
     let replaced = async {
@@ -78,26 +86,17 @@ async fn heal([first, second]: &mut [Caller; 2], cluster: &Cluster) -> Healed {
     Healed { rerun, replaced }
 }
 
-/// Asks until this attempt of a task runs.
-async fn runs(caller: &mut Caller, id: TaskId, attempt: u32) -> TaskView {
-    loop {
-        let found = caller.call(&format!("/api/v1/tasks/{id}"), None, StatusCode::OK).await;
-        let task: TaskView = serde_json::from_slice(&found).expect("a task");
-        if task.state == TaskState::Running && task.attempt == Some(AttemptNo(attempt)) {
-            return task;
-        }
-        tokio::time::sleep(ASK_EVERY / 2).await;
-    }
-}
-
 fn is_replaced(worker: &WorkerView, before: Generation) -> bool {
     worker.generation > before && worker.state == WorkerState::Ready
 }
 
-async fn worker(caller: &mut Caller, name: &str) -> WorkerView {
+async fn all_workers(caller: &mut Caller) -> Vec<WorkerView> {
     let workers = caller.call("/api/v1/workers", None, StatusCode::OK).await;
-    let workers: Vec<WorkerView> = serde_json::from_slice(&workers).expect("workers");
-    workers.into_iter().find(|worker| worker.name == name).expect("the worker")
+    serde_json::from_slice(&workers).expect("workers")
+}
+
+async fn worker(caller: &mut Caller, name: &str) -> WorkerView {
+    all_workers(caller).await.into_iter().find(|worker| worker.name == name).expect("the worker")
 }
 
 pub(crate) fn kill(pid: u32) {
