@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::models::{EventMessage, EventMessageTypeEnum};
+use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
 use clb_protocol::{ContainerId, Timestamp};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -21,22 +21,14 @@ use super::{Docker, EngineError};
 const PING_EVERY: Duration = Duration::from_secs(3);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
-/// Left out are the executions of health checks, of which there are many.
-const ACTIONS: [&str; 8] = ["start", "die", "oom", "kill", "stop", "pause", "unpause", "destroy"];
+/// Left out are, for one, the executions of health checks, of which there are many.
+const ACTIONS: [&str; 4] = ["start", "die", "kill", "destroy"];
 
-/// What the engine says, or that it says nothing.
+/// What the engine says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The stream is open from `at` on: list now. Comes first, and again after every gap.
-    Resync {
-        /// From when on events come.
-        at: Timestamp,
-    },
-    /// The engine went out of reach; said once until the next [`Event::Resync`].
-    Away {
-        /// When that was noticed.
-        at: Timestamp,
-    },
+    /// The stream is open: list now. Comes first, and again after every gap.
+    Resync,
     /// Something happened to a container.
     Container(ContainerEvent),
 }
@@ -44,11 +36,9 @@ pub(crate) enum Event {
 /// Something that happened to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ContainerEvent {
-    /// When, by the engine's clock.
-    pub(crate) at: Timestamp,
     /// The container's full id.
     pub(crate) id: ContainerId,
-    /// What it is; unknown for [`What::Disconnected`], which comes for all containers of the machine.
+    /// What it is.
     pub(crate) role: Role,
     /// What happened.
     pub(crate) what: What,
@@ -60,30 +50,14 @@ pub(crate) enum What {
     /// Its process began.
     Started,
     /// Its process ended.
-    Died {
-        /// With this; 128 plus the signal where one ended it.
-        exit_code: i64,
-    },
-    /// The kernel killed a process in it over its memory limit.
-    Oom,
+    Died,
     /// Somebody asked the engine to send it a signal.
     Killed {
         /// Which one.
         signal: i64,
     },
-    /// A stop that somebody asked for is done.
-    Stopped,
-    /// Its process is frozen.
-    Paused,
-    /// Its process goes on.
-    Unpaused,
     /// It is removed.
     Destroyed,
-    /// It was taken off a network. Every death does that too.
-    Disconnected {
-        /// Which one.
-        network: String,
-    },
 }
 
 impl Docker {
@@ -98,7 +72,7 @@ impl Docker {
         since_nanos: i64,
     ) -> impl Stream<Item = Result<EventMessage, EngineError>> + Send + use<> {
         let label = format!("{CLUSTER}={}", self.cluster);
-        let of_containers = options(
+        let wanted = options(
             since_nanos,
             &HashMap::from([
                 ("type", vec!["container"]),
@@ -106,14 +80,7 @@ impl Docker {
                 ("event", ACTIONS.to_vec()),
             ]),
         );
-        // These carry no labels of the container.
-        let of_networks =
-            options(since_nanos, &HashMap::from([("type", vec!["network"]), ("event", vec!["disconnect"])]));
-        // The end of either is the end of both.
-        let open = |options| self.quick.events(Some(options)).map(Some).chain(stream::iter([None]));
-        stream::select(open(of_containers), open(of_networks))
-            .take_while(|item| std::future::ready(item.is_some()))
-            .filter_map(|item| std::future::ready(item.map(|event| event.map_err(EngineError::from))))
+        self.quick.events(Some(wanted)).map(|event| event.map_err(EngineError::from))
     }
 }
 
@@ -166,7 +133,7 @@ impl Watcher {
         if std::mem::replace(&mut self.away, false) {
             tracing::info!("the Docker engine answers again");
         }
-        self.send(Event::Resync { at: opened_at });
+        self.send(Event::Resync);
         let mut pings = std::pin::pin!(first_failed_ping(&docker));
         let news = self.news.clone();
         loop {
@@ -201,7 +168,6 @@ impl Watcher {
             );
         } else if !std::mem::replace(&mut self.away, true) {
             tracing::warn!("the Docker engine is out of reach, trying until it is back: {error}");
-            self.send(Event::Away { at: Timestamp::now() });
         }
     }
 
@@ -224,27 +190,14 @@ async fn first_failed_ping(docker: &Docker) -> EngineError {
 fn event(message: &EventMessage) -> Option<ContainerEvent> {
     let actor = message.actor.as_ref()?;
     let attributes = actor.attributes.as_ref()?;
-    let attribute = |name: &str| attributes.get(name).map(String::as_str);
-    let is_network = message.typ == Some(EventMessageTypeEnum::NETWORK);
-    let (id, what) = if is_network {
-        (attribute("container")?, What::Disconnected { network: attribute("name")?.to_owned() })
-    } else {
-        let number = |name: &str| attribute(name)?.parse().ok();
-        let what = match message.action.as_deref()? {
-            "start" => What::Started,
-            "die" => What::Died { exit_code: number("exitCode")? },
-            "oom" => What::Oom,
-            "kill" => What::Killed { signal: number("signal")? },
-            "stop" => What::Stopped,
-            "pause" => What::Paused,
-            "unpause" => What::Unpaused,
-            "destroy" => What::Destroyed,
-            _ => return None,
-        };
-        (actor.id.as_deref()?, what)
+    let what = match message.action.as_deref()? {
+        "start" => What::Started,
+        "die" => What::Died,
+        "kill" => What::Killed { signal: attributes.get("signal")?.parse().ok()? },
+        "destroy" => What::Destroyed,
+        _ => return None,
     };
-    let at = Timestamp(message.time_nano? / 1_000);
-    Some(ContainerEvent { at, id: id.into(), role: Role::of(attributes), what })
+    Some(ContainerEvent { id: actor.id.as_deref()?.into(), role: Role::of(attributes), what })
 }
 
 #[cfg(test)]
@@ -256,15 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn a_death_is_read_with_exit_code_and_worker() {
+    fn a_death_is_read_with_its_worker() {
         let event = read(
             r#"{"Type": "container", "Action": "die", "timeNano": 1700000000123456789,
                 "Actor": {"ID": "0f00", "Attributes": {"exitCode": "137", "clb.role": "worker",
                           "clb.pool": "default", "clb.slot": "2", "clb.generation": "7"}}}"#,
         )
         .unwrap();
-        assert_eq!(event.at, Timestamp(1_700_000_000_123_456));
-        assert_eq!(event.what, What::Died { exit_code: 137 });
+        assert_eq!((event.id.as_str(), event.what), ("0f00", What::Died));
         assert!(matches!(event.role, Role::Worker(worker) if worker.generation.0 == 7));
     }
 
@@ -273,17 +225,6 @@ mod tests {
         let json = r#"{"Type": "container", "Action": "kill", "timeNano": 1,
                        "Actor": {"ID": "0f00", "Attributes": {"signal": "15"}}}"#;
         assert_eq!(read(json).unwrap().what, What::Killed { signal: 15 });
-    }
-
-    #[test]
-    fn a_disconnection_is_the_containers_and_not_the_networks() {
-        let event = read(
-            r#"{"Type": "network", "Action": "disconnect", "timeNano": 1, "Actor": {"ID": "abcd",
-                "Attributes": {"container": "0f00", "name": "clb", "type": "bridge"}}}"#,
-        )
-        .unwrap();
-        assert_eq!(event.id.as_str(), "0f00");
-        assert_eq!(event.what, What::Disconnected { network: "clb".to_owned() });
     }
 
     #[test]

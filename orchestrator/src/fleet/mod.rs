@@ -192,18 +192,17 @@ impl Fleet {
 
     fn take_event(&mut self, event: Event) {
         let event = match event {
-            Event::Resync { .. } => return self.list(),
-            Event::Away { .. } => return,
+            Event::Resync => return self.list(),
             Event::Container(event) => event,
         };
         match (event.role, event.what) {
-            (Role::Worker(worker), What::Died { .. }) => {
+            (Role::Worker(worker), What::Died) => {
                 self.leader.tell(Message::Fact(Input::ContainerDied(worker)));
             }
             (Role::Worker(worker), What::Killed { signal }) => {
                 self.leader.tell(Message::Fact(Input::ContainerSignalled { worker, signal }));
             }
-            (Role::Orchestrator(name), What::Died { .. }) => {
+            (Role::Orchestrator(name), What::Died) => {
                 // The engine's list shows it as running for a while after this event.
                 let jobs = self.members.see(&self.node, &self.docker, &name, &event.id, State::Exited);
                 for job in jobs {
