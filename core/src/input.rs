@@ -2,7 +2,7 @@
 
 use clb_protocol::api::Usage;
 use clb_protocol::link::{AttemptResult, WorkerHello};
-use clb_protocol::task::NewTask;
+use clb_protocol::task::{NewTask, Retry};
 use clb_protocol::{
     AttemptNo, ContainerId, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId,
     Timestamp, WorkerId,
@@ -24,8 +24,13 @@ pub enum Input {
     Stored(Vec<TaskId>),
     /// These submissions are not on disk and never will be: known already, or the store refused.
     NotStored(Vec<TaskId>),
-    /// A caller wants a task to end.
-    CancelRequested(TaskId),
+    /// A caller wants tasks to end.
+    CancelRequested {
+        /// Which ones; each once.
+        ids: Vec<TaskId>,
+        /// Those of them that stand elsewhere are spared.
+        which: Cancellable,
+    },
     /// The store stopped or resumed taking changes. While it does not, no task is handed out.
     StoreAvailable(bool),
 
@@ -107,6 +112,17 @@ pub enum Input {
     TimePassed,
 }
 
+/// Which tasks may be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellable {
+    /// All that have not ended.
+    Open,
+    /// Those that wait.
+    Waiting,
+    /// Those that run.
+    Running,
+}
+
 /// What a worker without a link answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeAnswer {
@@ -157,14 +173,22 @@ pub struct RestoredTask {
     pub pool: PoolName,
     /// Its priority.
     pub priority: i8,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// It does not run before.
+    pub not_before: Option<Timestamp>,
     /// How many attempts may be lost or fail.
     pub max_attempts: u32,
     /// Seconds that one attempt may take.
     pub timeout_seconds: f64,
+    /// How long it rests between attempts, where it asks for something of its own.
+    pub retry: Option<Retry>,
     /// How many attempts were lost or failed so far, those that cost none left out.
     pub spent: u32,
     /// The newest attempt's number; 0 before the first.
     pub last_attempt: AttemptNo,
+    /// When the newest attempt ended, if it did and that counts.
+    pub rests_since: Option<Timestamp>,
     /// The attempt that has no end on record.
     pub open: Option<RunningAttempt>,
     /// The attempts that ended without a verdict on record, oldest first.

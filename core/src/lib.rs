@@ -15,7 +15,7 @@ pub mod lease;
 mod lookup;
 pub mod output;
 pub mod placement;
-mod queue;
+pub mod queue;
 pub mod task;
 
 pub use cluster::Cluster;

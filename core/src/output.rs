@@ -21,8 +21,8 @@ pub struct Output {
     pub acks: Vec<(LinkNo, TaskId, AttemptNo)>,
     /// One for each submitted task, in order; to be answered when `changes` are durable.
     pub receipts: Vec<(TaskId, Receipt)>,
-    /// The answer to a cancellation, when `changes` are durable.
-    pub cancelled: Option<CancelReceipt>,
+    /// One for each task that was to be cancelled, in order; to be answered when `changes` are durable.
+    pub cancelled: Vec<CancelReceipt>,
     /// To be done to the fleet, concurrently.
     pub fleet: Vec<FleetAction>,
     /// For the leader's log.
@@ -49,6 +49,8 @@ pub enum Receipt {
 pub enum CancelReceipt {
     /// It ended as cancelled.
     Cancelled,
+    /// It goes on: it stands elsewhere than those that were meant.
+    Spared,
     /// It is not waiting or running: it ended before, or nobody knows it.
     NotOpen,
 }

@@ -21,10 +21,10 @@ pub use command::{
 pub(crate) use request::escape;
 pub use request::{FieldError, ParseError, TaskRequest, parse_batch, parse_ndjson, parse_task};
 pub use result::{CommandResult, Exit, MAX_OUTPUT_BYTES, OutOfMemory, Output, Truncated};
-pub use retry::{MAX_DELAY_SECONDS, MAX_FACTOR, Retry};
+pub use retry::{MAX_DELAY_SECONDS, MAX_FACTOR, Retry, RetryRequest};
 pub use work::{Kind, Timed, Work};
 
-use crate::{PoolName, TaskId};
+use crate::{PoolName, TaskId, Timestamp};
 
 /// The pool of a task that names none.
 pub const DEFAULT_POOL: &str = "default";
@@ -88,7 +88,8 @@ impl fmt::Display for Number {
     }
 }
 
-/// What a worker has to know to run one attempt: the fields of the work, `max_attempts` and `timeout`.
+/// What a task does and how often it is tried: the fields of the work, `max_attempts`, `timeout` and, where it
+/// is not the default, `retry`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredSpec")]
 pub struct TaskSpec {
@@ -99,6 +100,9 @@ pub struct TaskSpec {
     pub max_attempts: u32,
     /// How long one attempt may take, in seconds.
     pub timeout: f64,
+    /// How long it rests between attempts; `None` is [`Retry::default`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +117,7 @@ struct StoredSpec {
     success_codes: Option<BTreeSet<u8>>,
     max_attempts: u32,
     timeout: f64,
+    retry: Option<Retry>,
 }
 
 impl TryFrom<StoredSpec> for TaskSpec {
@@ -121,7 +126,12 @@ impl TryFrom<StoredSpec> for TaskSpec {
     fn try_from(spec: StoredSpec) -> Result<Self, work::Misfit> {
         let StoredSpec { kind, seconds, add, command, env, stdin, working_dir, success_codes, .. } = spec;
         let fields = work::Fields { kind, seconds, add, command, env, stdin, working_dir, success_codes };
-        Ok(Self { work: fields.try_into()?, max_attempts: spec.max_attempts, timeout: spec.timeout })
+        Ok(Self {
+            work: fields.try_into()?,
+            max_attempts: spec.max_attempts,
+            timeout: spec.timeout,
+            retry: spec.retry,
+        })
     }
 }
 
@@ -139,12 +149,16 @@ pub struct NewTask {
     pub pool: PoolName,
     /// Higher goes first, from -100 to 100.
     pub priority: i8,
+    /// It does not run before; one that is over says nothing.
+    pub not_before: Option<Timestamp>,
     /// What it belongs to.
     pub group: Option<String>,
     /// What its submitter noted on it.
     pub labels: Labels,
     /// The text that stood in for the id.
     pub idempotency_key: Option<String>,
+    /// The ended task whose work it does again.
+    pub replay_of: Option<TaskId>,
 }
 
 #[cfg(test)]
@@ -166,7 +180,8 @@ mod tests {
         command.stdin = Some(Stdin(vec![0, 200]));
         command.working_dir = Some("/tmp".to_owned());
         command.success_codes.insert(3);
-        let spec = TaskSpec { work: Work::Command(command), max_attempts: 3, timeout: 60.0 };
+        let retry = Some(Retry { delay: Some(0.25), ..Retry::default() });
+        let spec = TaskSpec { work: Work::Command(command), max_attempts: 3, timeout: 60.0, retry };
         let json = serde_json::to_string(&spec).unwrap();
         assert!(json.starts_with(r#"{"kind":"command","command":["python","-c","print(1+1)"],"env":"#));
         assert_eq!(serde_json::from_str::<TaskSpec>(&json).unwrap(), spec);

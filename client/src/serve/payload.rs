@@ -47,7 +47,7 @@ impl Payload {
         match (read_seconds, add) {
             (Some(seconds), [Some(a), Some(b)]) => {
                 let payload = Self { id, seconds, add: [a, b] };
-                payload.request().check(id, None).map(|_| payload)
+                payload.request().check(id, None, clb_protocol::Timestamp::now()).map(|_| payload)
             }
             _ => Err(errors),
         }

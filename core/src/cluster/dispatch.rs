@@ -3,9 +3,9 @@
 
 use clb_protocol::{PoolName, TaskId, Timestamp};
 
-use crate::fleet::{Link, Slot, Stage};
+use crate::fleet::{Link, Slot, Stage, Worker};
 use crate::output::{Change, Note, Order, Output};
-use crate::placement::{Candidate, choose};
+use crate::placement::{Candidate, Placed, Shortlist, choose};
 use crate::task::{Phase, RunningAttempt};
 
 use super::{Cluster, DOUBT, SlotKey};
@@ -28,21 +28,27 @@ impl Cluster {
     }
 
     fn dispatch_pool(&mut self, pool: &PoolName, now: Timestamp, out: &mut Output) {
-        let (keys, mut candidates): (Vec<SlotKey>, Vec<Candidate>) = self
-            .slots
-            .iter()
-            .filter(|((name, _), _)| name == pool)
-            .filter_map(|(key, slot)| candidate(slot, now).map(|candidate| (key.clone(), candidate)))
-            .unzip();
-        if candidates.is_empty() {
+        let of_pool = || {
+            let slots = self.slots.iter().filter(|((name, _), _)| name == pool);
+            slots.filter_map(|(key, slot)| candidate(slot, now).map(|candidate| (key, candidate)))
+        };
+        let free_slots = |candidate: &Candidate| candidate.slots.saturating_sub(candidate.running);
+        let mut free: usize = of_pool().map(|(_, candidate)| usize::from(free_slots(&candidate))).sum();
+        if free == 0 {
             return;
         }
-        let mut free: usize = candidates.iter().map(|c| usize::from(c.slots.saturating_sub(c.running))).sum();
+        let (keys, mut candidates): (Vec<SlotKey>, Vec<Candidate>) =
+            of_pool().map(|(key, candidate)| (key.clone(), candidate)).unzip();
         while free > 0 {
             let Some(id) = self.queue.pop(pool) else { return };
             let Some(choice) = choose(self.config.placement, id, &candidates) else { return };
             free -= 1;
+            let list = Shortlist::new(&candidates, choice, id);
             self.give(id, &keys[choice.index], now, out);
+            if let Some(attempt) = self.tasks.get(&id).map(|task| task.last_attempt) {
+                let placed = Placed { attempt, pool: pool.clone(), policy: choice.policy, at: now, list };
+                self.placements.remember(id, placed);
+            }
             if let Some(renewed) = self.slots.get(&keys[choice.index]).and_then(|slot| candidate(slot, now)) {
                 candidates[choice.index] = renewed;
             } else {
@@ -97,9 +103,12 @@ impl Cluster {
     }
 }
 
-/// The worker of a slot that may get a task.
-fn candidate(slot: &Slot, now: Timestamp) -> Option<Candidate> {
-    let worker = slot.worker().filter(|worker| worker.free_slots() > 0)?;
+/// The worker of a slot that may get a task as soon as it has a free slot.
+pub(super) fn candidate(slot: &Slot, now: Timestamp) -> Option<Candidate> {
+    let is_full =
+        |worker: &Worker| worker.leaving_since.is_none() && worker.running.len() >= worker.slots.into();
+    let worker = slot.worker().filter(|worker| worker.free_slots() > 0 || is_full(worker))?;
+    worker.open_link()?;
     // It may be as lost as the one whose task is given on.
     if matches!(worker.link, Link::Open { heard_at, .. } if heard_at + DOUBT <= now) {
         return None;

@@ -23,7 +23,7 @@ impl Cluster {
         for (id, attempt) in self.unclaimed.values().flatten() {
             held.entry(*id).or_default().push(*attempt);
         }
-        let (mut queued, mut running) = (0, 0);
+        let (mut queued, mut running, mut asleep) = (0, 0, 0);
         let mut broken = None;
         self.tasks.all(|id, task| {
             let is_queued = self.queue.contains(*id, task);
@@ -31,10 +31,11 @@ impl Cluster {
             queued += usize::from(is_queued);
             let holds = bounded
                 && match &task.phase {
-                    Phase::Accepted => !is_queued,
+                    Phase::Accepted { .. } => !is_queued,
                     Phase::Queued => is_queued && !task.is_exhausted(),
-                    Phase::Resting { until } => {
-                        !is_queued && !task.is_exhausted() && self.resting.contains(&(*until, *id))
+                    Phase::Resting { until } | Phase::Deferred { until } => {
+                        asleep += 1;
+                        !is_queued && !task.is_exhausted() && self.asleep.contains(&(*until, *id))
                     }
                     Phase::Running(current) => {
                         running += 1;
@@ -62,6 +63,12 @@ impl Cluster {
         }
         if running != self.running {
             return Err(format!("{running} tasks run, {} are counted", self.running));
+        }
+        if asleep != self.asleep.len() {
+            return Err(format!("{} tasks are to be woken, {asleep} of them sleep", self.asleep.len()));
+        }
+        if !self.placements.is_bounded(usize::try_from(running).unwrap_or(usize::MAX)) {
+            return Err("more placements are remembered than may be".to_owned());
         }
         Ok(())
     }

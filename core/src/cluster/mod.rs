@@ -1,32 +1,36 @@
 //! The reducer: state of all tasks, workers and slots, written here and nowhere else.
 //!
-//! `tasks.rs` has what happens to tasks, `workers.rs` what workers say, `fleet.rs` what becomes of
-//! containers, `dispatch.rs` who gets a task, `views.rs` what pages show, `invariants.rs` what must
-//! always hold.
+//! `tasks.rs` has what happens to tasks, `waiting.rs` how they wait, `workers.rs` what workers say,
+//! `fleet.rs` what becomes of containers, `dispatch.rs` who gets a task, `explain.rs` why, `views.rs` what
+//! pages show, `restore.rs` what a new leader begins with, `invariants.rs` what must always hold.
 
 mod dispatch;
+mod explain;
 mod fleet;
 mod invariants;
+mod restore;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod views;
+mod waiting;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clb_protocol::{
-    AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
+    AttemptNo, Epoch, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
 };
 
 use crate::config::Config;
 use crate::fleet::{Link, Slot, Stage};
-use crate::input::{Input, LinkNo, Restored};
+use crate::input::{Input, LinkNo};
 use crate::lookup::Lookup;
 use crate::output::Output;
+use crate::placement::Memory;
 use crate::queue::Queue;
-use crate::task::{Phase, RunningAttempt, Task};
+use crate::task::Task;
 
 type SlotKey = (PoolName, SlotNo);
 
@@ -56,8 +60,9 @@ pub struct Cluster {
     links: BTreeMap<LinkNo, SlotKey>,
     /// Attempts that the store shows as running, until their workers are found or found missing.
     unclaimed: BTreeMap<WorkerId, BTreeMap<TaskId, AttemptNo>>,
-    /// Tasks that rest, by when they are due.
-    resting: BTreeSet<(Timestamp, TaskId)>,
+    /// Tasks that go on by themselves, by when they are due.
+    asleep: BTreeSet<(Timestamp, TaskId)>,
+    placements: Memory,
     /// Who died before Docker's first list came, which may still show them alive.
     early_deaths: BTreeSet<WorkerId>,
     /// Attempts without a verdict, lost in slots that are no more.
@@ -78,95 +83,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A leader's state at the beginning of its term.
-    #[must_use]
-    pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Self {
-        let settling = Some(Settling { until: now + config.settle_limit, may_end_early: true });
-        let mut cluster = Self {
-            epoch: restored.epoch,
-            tasks: Lookup::default(),
-            queue: Queue::default(),
-            slots: BTreeMap::new(),
-            links: BTreeMap::new(),
-            unclaimed: BTreeMap::new(),
-            resting: BTreeSet::new(),
-            early_deaths: BTreeSet::new(),
-            unjudgeable: Vec::new(),
-            last_submission: restored.last_submission,
-            last_outcome: restored.last_outcome,
-            ended: restored.ended,
-            running: 0,
-            given: 0,
-            observed: false,
-            retired: false,
-            settling,
-            store_available: true,
-            checked_timeouts_at: now,
-            config,
-        };
-        cluster.lay_out_slots(&restored.generations, now);
-        for row in restored.tasks {
-            cluster.restore_unjudged(row.id, &row.unjudged);
-            let phase = match (row.open, row.unjudged.last()) {
-                (Some(open), _) => {
-                    cluster.unclaimed.entry(open.worker.clone()).or_default().insert(row.id, open.attempt);
-                    cluster.running += 1;
-                    Phase::Running(open)
-                }
-                (None, Some(lost)) if row.spent >= row.max_attempts => Phase::Undecided(lost.clone()),
-                (None, _) => Phase::Queued,
-            };
-            let task = Task {
-                seq: row.seq,
-                pool: row.pool,
-                priority: row.priority,
-                max_attempts: row.max_attempts,
-                spent: row.spent,
-                last_attempt: row.last_attempt,
-                timeout_ms: (row.timeout_seconds * 1_000.0) as u64,
-                phase,
-            };
-            if task.phase == Phase::Queued {
-                cluster.queue.push(row.id, &task);
-            }
-            cluster.tasks.insert(row.id, task);
-        }
-        cluster
-    }
-
-    /// Losses whose verdict the former leader did not live to see.
-    fn restore_unjudged(&mut self, id: TaskId, unjudged: &[RunningAttempt]) {
-        for lost in unjudged {
-            match self.slots.get_mut(&(lost.worker.pool.clone(), lost.worker.slot)) {
-                Some(slot) => slot.unjudged.push((id, lost.attempt)),
-                None => self.unjudgeable.push((id, lost.attempt)),
-            }
-        }
-    }
-
-    fn lay_out_slots(&mut self, generations: &[(PoolName, SlotNo, Generation)], now: Timestamp) {
-        for pool in &self.config.pools {
-            for place in 0..pool.workers {
-                let no = SlotNo(place + 1);
-                let known = generations.iter().find(|(name, slot, _)| *name == pool.name && *slot == no);
-                let generation = known.map_or(Generation(0), |(_, _, generation)| *generation);
-                let port = pool.first_port.saturating_add(place);
-                self.slots.insert(
-                    (pool.name.clone(), no),
-                    Slot::vacant(pool.name.clone(), no, port, generation, now),
-                );
-            }
-        }
-    }
-
     /// Takes in one fact and answers with everything that follows from it.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Output {
         let mut out = Output::default();
         match input {
             Input::Submitted(tasks) => self.accept(tasks, now, &mut out),
-            Input::Stored(ids) => self.enqueue(&ids),
+            Input::Stored(ids) => self.enqueue(&ids, now),
             Input::NotStored(ids) => self.forget(&ids),
-            Input::CancelRequested(id) => self.cancel(id, now, &mut out),
+            Input::CancelRequested { ids, which } => {
+                out.cancelled = ids.iter().map(|id| self.cancel(*id, which, now, &mut out)).collect();
+            }
             Input::StoreAvailable(available) => self.store_available = available,
             Input::WorkerJoined { link, hello } => self.join(link, hello, now, &mut out),
             Input::WorkerReported { link, finished, leaving } => {
@@ -218,7 +144,7 @@ impl Cluster {
         });
         let timeouts = (self.running > 0).then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
         let settled = self.settling.map(|settling| settling.until);
-        let rested = self.resting.first().map(|(until, _)| *until);
+        let rested = self.asleep.first().map(|(until, _)| *until);
         slots.chain(timeouts).chain(settled).chain(rested).min()
     }
 

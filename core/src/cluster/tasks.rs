@@ -6,8 +6,9 @@ use clb_protocol::task::NewTask;
 use clb_protocol::{AttemptNo, TaskId, Timestamp, WorkerId};
 use serde_json::value::RawValue;
 
-use crate::input::LinkNo;
+use crate::input::{Cancellable, LinkNo};
 use crate::output::{CancelReceipt, Change, Ending, LastAttempt, Note, Order, Output, Receipt};
+use crate::queue::Turn;
 use crate::task::{Phase, RunningAttempt, Task};
 
 use super::{Cluster, SlotKey};
@@ -35,12 +36,13 @@ impl Cluster {
         let task = Task {
             seq: self.last_submission,
             pool: new.pool.clone(),
-            priority: new.priority,
+            turn: Turn::new(new.not_before.unwrap_or(now).max(now), new.priority),
             max_attempts: new.spec.max_attempts,
             spent: 0,
             last_attempt: AttemptNo(0),
             timeout_ms: (new.spec.timeout * 1_000.0) as u64,
-            phase: Phase::Accepted,
+            retry: new.spec.retry.map(Box::new),
+            phase: Phase::Accepted { not_before: new.not_before },
         };
         self.tasks.insert(new.id, task);
         out.notes.push(Note::ReceivedPayload(new.id));
@@ -52,30 +54,35 @@ impl Cluster {
         self.tasks.len().saturating_sub(usize::try_from(self.running).unwrap_or(usize::MAX))
     }
 
-    pub(super) fn enqueue(&mut self, ids: &[TaskId]) {
-        for id in ids {
-            if let Some(task) = self.tasks.get_mut(id).filter(|task| task.phase == Phase::Accepted) {
-                task.phase = Phase::Queued;
-                self.queue.push(*id, task);
-            }
-        }
-    }
-
     pub(super) fn forget(&mut self, ids: &[TaskId]) {
         for id in ids {
-            if self.tasks.get(id).is_some_and(|task| task.phase == Phase::Accepted) {
+            if self.tasks.get(id).is_some_and(|task| !task.is_stored()) {
                 self.tasks.remove(id);
             }
         }
     }
 
-    pub(super) fn cancel(&mut self, id: TaskId, now: Timestamp, out: &mut Output) {
-        let open = self.tasks.get(&id).is_some_and(|task| task.phase != Phase::Accepted);
-        if open {
-            let verdict = Verdict::new(VerdictKind::Cancelled, "A caller cancelled the task");
-            self.end(id, Ending::Cancelled, None, Some(verdict), now, out);
+    pub(super) fn cancel(
+        &mut self,
+        id: TaskId,
+        which: Cancellable,
+        now: Timestamp,
+        out: &mut Output,
+    ) -> CancelReceipt {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.is_stored()) else {
+            return CancelReceipt::NotOpen;
+        };
+        let is_meant = match which {
+            Cancellable::Open => true,
+            Cancellable::Waiting => task.running().is_none(),
+            Cancellable::Running => task.running().is_some(),
+        };
+        if !is_meant {
+            return CancelReceipt::Spared;
         }
-        out.cancelled = Some(if open { CancelReceipt::Cancelled } else { CancelReceipt::NotOpen });
+        let verdict = Verdict::new(VerdictKind::Cancelled, "A caller cancelled the task");
+        self.end(id, Ending::Cancelled, None, Some(verdict), now, out);
+        CancelReceipt::Cancelled
     }
 
     /// Takes in what an attempt gave. The first outcome wins, whichever attempt it comes from.
@@ -91,7 +98,7 @@ impl Cluster {
         self.free_slot(worker, id, attempt);
         out.acks.push((link, id, attempt));
         out.notes.push(Note::ReceivedResult(id));
-        let Some(task) = self.tasks.get(&id).filter(|task| task.phase != Phase::Accepted) else {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.is_stored()) else {
             out.changes.push(evidence(&result));
             return;
         };
@@ -202,40 +209,11 @@ impl Cluster {
             slot.unjudged.push((id, running.attempt));
         }
         if task.is_exhausted() {
+            self.placements.let_go(id, running.attempt);
             task.phase = Phase::Undecided(running);
             self.running -= 1;
         } else {
             self.come_back(id, now);
-        }
-    }
-
-    /// A task whose attempt counted goes back into the queue, at once or after a rest.
-    fn come_back(&mut self, id: TaskId, now: Timestamp) {
-        let Some(rest) = self.tasks.get(&id).and_then(Task::rest) else { return self.put_back(id) };
-        if let Some(task) = self.tasks.get_mut(&id) {
-            if task.running().is_some() {
-                self.running -= 1;
-            }
-            task.phase = Phase::Resting { until: now + rest };
-            self.resting.insert((now + rest, id));
-        }
-    }
-
-    /// Tasks that have rested go back into the queue.
-    pub(super) fn wake(&mut self, now: Timestamp) {
-        while let Some((until, id)) = self.resting.first().copied().filter(|(until, _)| *until <= now) {
-            self.resting.remove(&(until, id));
-            self.put_back(id);
-        }
-    }
-
-    fn put_back(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            if task.running().is_some() {
-                self.running -= 1;
-            }
-            task.phase = Phase::Queued;
-            self.queue.push(id, task);
         }
     }
 
@@ -261,6 +239,11 @@ impl Cluster {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             if !costs {
                 task.spent -= 1;
+                // What costs nothing is no reason to rest.
+                if matches!(task.phase, Phase::Resting { .. }) && task.last_attempt == attempt {
+                    self.put_back(id);
+                    continue;
+                }
             }
             if !matches!(task.phase, Phase::Undecided(_)) {
                 continue;
@@ -288,15 +271,16 @@ impl Cluster {
         let Some(task) = self.tasks.remove(&id) else { return };
         let current = match &task.phase {
             Phase::Running(running) => {
+                self.placements.let_go(id, running.attempt);
                 self.running -= 1;
                 Some(running.clone())
             }
             Phase::Undecided(lost) => Some(lost.clone()),
-            Phase::Resting { until } => {
-                self.resting.remove(&(*until, id));
+            Phase::Resting { until } | Phase::Deferred { until } => {
+                self.asleep.remove(&(*until, id));
                 None
             }
-            Phase::Queued | Phase::Accepted => {
+            Phase::Queued | Phase::Accepted { .. } => {
                 self.queue.remove(id, &task);
                 None
             }

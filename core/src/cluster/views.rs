@@ -57,7 +57,7 @@ fn view(slot: &Slot) -> WorkerView {
     }
 }
 
-fn state(slot: &Slot) -> WorkerState {
+pub(super) fn state(slot: &Slot) -> WorkerState {
     match &slot.stage {
         Stage::Vacant { not_before } if *not_before > slot.since => WorkerState::BackingOff,
         Stage::Vacant { .. } | Stage::Starting { .. } => WorkerState::Starting,

@@ -107,15 +107,18 @@ impl Cluster {
                 return;
             }
             Phase::Queued if may_go_on(&self.slots, task, running, worker) => self.queue.remove(id, task),
-            Phase::Resting { until } if may_go_on(&self.slots, task, running, worker) => {
-                self.resting.remove(&(*until, id));
+            Phase::Resting { until } | Phase::Deferred { until }
+                if may_go_on(&self.slots, task, running, worker) =>
+            {
+                self.asleep.remove(&(*until, id));
             }
             Phase::Undecided(lost) if lost.attempt == running.attempt && lost.worker == *worker => {}
             Phase::Queued
+            | Phase::Deferred { .. }
             | Phase::Resting { .. }
             | Phase::Running(_)
             | Phase::Undecided(_)
-            | Phase::Accepted => {
+            | Phase::Accepted { .. } => {
                 out.orders.push((link, Order::Cancel(id, running.attempt)));
                 return;
             }

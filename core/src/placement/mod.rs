@@ -4,10 +4,12 @@
 //! running tasks and then by the slot.
 
 mod load;
+mod memory;
 
 use clb_protocol::{SlotNo, TaskId};
 
 pub use load::Load;
+pub(crate) use memory::{Memory, Placed, Seen, Shortlist};
 
 /// How the best worker is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl std::str::FromStr for Policy {
     }
 }
 
-/// A worker that may get a task: it is ready and has a free slot.
+/// A worker that may get a task when it has a free slot: it is ready.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
     /// Its place in the pool.
@@ -75,21 +77,21 @@ pub fn choose(policy: Policy, task: TaskId, candidates: &[Candidate]) -> Option<
         .map(|(rank, _, _, index)| Choice { index, policy, rank })
 }
 
-fn rank(policy: Policy, task: TaskId, candidate: &Candidate) -> u64 {
+pub(crate) fn rank(policy: Policy, task: TaskId, candidate: &Candidate) -> u64 {
     match policy {
         Policy::LeastLoaded => candidate.load.predicted_steps(candidate.slots),
         Policy::Seed => (candidate.load.seed_score(candidate.running) * 1_000.0) as u64,
         Policy::RoundRobin => candidate.last_given,
-        Policy::Random => mix(task, candidate.slot),
+        Policy::Random => mix(task, u64::from(candidate.slot.0)),
     }
 }
 
 /// `SplitMix64`'s finaliser (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014)
-/// over the random half of the id and the slot.
-fn mix(task: TaskId, slot: SlotNo) -> u64 {
+/// over the random half of the id and a number.
+pub(crate) fn mix(task: TaskId, number: u64) -> u64 {
     let mut random = [0; 8];
     random.copy_from_slice(&task.as_bytes()[8..]);
-    let mut z = u64::from_be_bytes(random) ^ u64::from(slot.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut z = u64::from_be_bytes(random) ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

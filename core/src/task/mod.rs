@@ -2,30 +2,40 @@
 //!
 //! ```text
 //! Accepted --stored--> Queued --ordered--> Running --result--> (ended, no longer in memory)
-//!                       ^  ^                 |  |
-//!                       |  +---lost, failed--+  +--lost the last attempt--> Undecided
-//!                       +--rested-- Resting <-- again                           |
-//!                       +------------- the loss cost nothing -------------------+
+//!    |                  ^ ^  ^               |  |
+//!    +-> Deferred --due-+ |  +--lost, failed-+  +--lost the last attempt--> Undecided
+//!                         +--rested-- Resting <- again                          |
+//!                         +------------- the loss cost nothing -----------------+
 //! ```
 //!
 //! An ended task is not kept: its outcome is an intention of the same step. Neither are specs and
 //! results, so that a million waiting tasks fit in memory.
 
+mod rest;
+
 use std::time::Duration;
 
-use clb_protocol::{AttemptNo, Epoch, PoolName, SubmissionSeq, Timestamp, WorkerId};
+use clb_protocol::task::Retry;
+use clb_protocol::{AttemptNo, Epoch, PoolName, SubmissionSeq, TaskId, Timestamp, WorkerId};
 
-const FIRST_REST: Duration = Duration::from_millis(500);
-const LONGEST_REST: Duration = Duration::from_secs(30);
+use crate::queue::Turn;
 
 /// Where a task stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Taken, but not on disk yet: nobody may run it.
-    Accepted,
+    Accepted {
+        /// Its caller wants it to wait until then.
+        not_before: Option<Timestamp>,
+    },
+    /// On disk; its caller wants it to wait.
+    Deferred {
+        /// Until when.
+        until: Timestamp,
+    },
     /// On disk, waiting for a slot.
     Queued,
-    /// On disk; it was lost or failed more than once and waits for this time.
+    /// On disk; an attempt of it was lost or failed and it waits before the next.
     Resting {
         /// Until when.
         until: Timestamp,
@@ -50,14 +60,14 @@ pub struct RunningAttempt {
 }
 
 /// What the reducer has to remember of a task that has not ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Its place in the order of submissions.
     pub seq: SubmissionSeq,
     /// Whose workers run it.
     pub pool: PoolName,
-    /// Higher goes first.
-    pub priority: i8,
+    /// When it goes, among the tasks that wait.
+    pub turn: Turn,
     /// How many attempts may be lost or fail.
     pub max_attempts: u32,
     /// How many were, those that cost none left out.
@@ -66,6 +76,9 @@ pub struct Task {
     pub last_attempt: AttemptNo,
     /// How long one attempt may take, in milliseconds.
     pub timeout_ms: u64,
+    /// How long it rests between attempts, where it asks for something of its own: most do not, and a million
+    /// of them may wait.
+    pub retry: Option<Box<Retry>>,
     /// Where it stands.
     pub phase: Phase,
 }
@@ -76,16 +89,34 @@ impl Task {
     pub fn running(&self) -> Option<&RunningAttempt> {
         match &self.phase {
             Phase::Running(attempt) => Some(attempt),
-            Phase::Accepted | Phase::Queued | Phase::Resting { .. } | Phase::Undecided(_) => None,
+            Phase::Accepted { .. }
+            | Phase::Deferred { .. }
+            | Phase::Queued
+            | Phase::Resting { .. }
+            | Phase::Undecided(_) => None,
         }
     }
 
-    /// How long it waits before it runs again. The first loss is healed at once; after that the workers may
-    /// all be dying at this moment, or of this very task.
+    /// When it goes on by itself.
     #[must_use]
-    pub fn rest(&self) -> Option<Duration> {
-        let doublings = self.spent.checked_sub(2)?;
-        Some(FIRST_REST.saturating_mul(1 << doublings.min(10)).min(LONGEST_REST))
+    pub fn due(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Deferred { until } | Phase::Resting { until } => Some(*until),
+            Phase::Accepted { .. } | Phase::Queued | Phase::Running(_) | Phase::Undecided(_) => None,
+        }
+    }
+
+    /// Whether it is known to be on disk.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        !matches!(self.phase, Phase::Accepted { .. })
+    }
+
+    /// How long it waits before it runs again, now that so many attempts are spent.
+    #[must_use]
+    pub fn rest(&self, id: TaskId) -> Option<Duration> {
+        let retry = self.retry.as_deref().copied().unwrap_or_default();
+        rest::rest(&retry, id, self.spent)
     }
 
     /// Whether no further attempt may be lost or fail.

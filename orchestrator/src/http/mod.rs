@@ -1,11 +1,14 @@
 //! What callers, workers and other orchestrators may ask over HTTP.
 
 mod events;
+mod explain;
 mod forward;
 mod guard;
 mod links;
+mod many;
 mod pages;
 mod problem;
+mod replay;
 mod system;
 mod tasks;
 
@@ -87,7 +90,11 @@ fn router(door: Door) -> Router {
     let led = Router::new()
         .route("/api/v1/tasks", post(tasks::submit).get(tasks::list))
         .route("/api/v1/tasks/batch", post(tasks::submit_batch).layer(DefaultBodyLimit::max(BATCH_LIMIT)))
+        .route("/api/v1/tasks/cancel", post(many::cancel))
+        .route("/api/v1/tasks/replay", post(replay::many))
         .route("/api/v1/tasks/{id}", get(tasks::show))
+        .route("/api/v1/tasks/{id}/explain", get(explain::explain))
+        .route("/api/v1/tasks/{id}/replay", post(replay::one))
         .route("/api/v1/tasks/{id}/cancel", post(tasks::cancel))
         .route("/api/v1/outcomes", get(tasks::outcomes))
         .route("/api/v1/cluster", get(system::cluster))

@@ -10,10 +10,11 @@ use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use clb_core::input::Cancellable;
 use clb_core::output::CancelReceipt;
 use clb_protocol::api::{BatchEntry, BatchError, FieldError, OutcomePage, TaskPage, TaskState, TaskView};
 use clb_protocol::task::{self, NewTask, ParseError, TaskRequest};
-use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId};
+use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
 use super::Door;
@@ -26,12 +27,12 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_BATCH: usize = 10_000;
 const MAX_WAIT_S: f64 = 60.0;
 
-fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
+pub(super) fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     given.split(';').next().is_some_and(|given| given.trim().eq_ignore_ascii_case(wanted))
 }
 
-fn unsupported() -> Refusal {
+pub(super) fn unsupported() -> Refusal {
     let detail = "Send JSON with Content-Type: application/json (a batch may be application/x-ndjson).";
     Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
 }
@@ -45,7 +46,8 @@ pub(super) async fn submit(
         return Err(unsupported());
     }
     let key = idempotency_key(&headers)?;
-    let task = task::parse_task(&body)?.check(TaskId::now(), key).map_err(Refusal::invalid)?;
+    let task =
+        task::parse_task(&body)?.check(TaskId::now(), key, Timestamp::now()).map_err(Refusal::invalid)?;
     let answer = door.leader()?.submit(vec![task.clone()]).await.ok_or_else(Refusal::no_leader)?;
     let status = answer.into_iter().next().map_or(Submitted::QueueFull, |(_, status)| status);
     match status {
@@ -84,7 +86,7 @@ fn no_such_pool() -> FieldError {
     FieldError::at("/pool", "there is no such pool")
 }
 
-fn located(status: StatusCode, task: TaskView) -> Response {
+pub(super) fn located(status: StatusCode, task: TaskView) -> Response {
     (status, [(LOCATION, format!("/api/v1/tasks/{}", task.id))], Json(task)).into_response()
 }
 
@@ -93,7 +95,7 @@ async fn existing(door: &Door, task: NewTask) -> Result<Option<Existing>, Refusa
     Ok(found.pop().flatten())
 }
 
-async fn find(door: &Door, id: TaskId) -> Result<TaskView, Refusal> {
+pub(super) async fn find(door: &Door, id: TaskId) -> Result<TaskView, Refusal> {
     door.read(move |store| store.task(id)).await?.ok_or_else(Refusal::unknown_task)
 }
 
@@ -139,7 +141,7 @@ fn checked(item: Result<TaskRequest, ParseError>) -> Result<NewTask, BatchEntry>
     let errors = match item {
         Ok(request) => {
             let id = request.id;
-            match request.check(TaskId::now(), None) {
+            match request.check(TaskId::now(), None, Timestamp::now()) {
                 Ok(task) => return Ok(task),
                 Err(errors) => return Err(refused(id, 422, "The task is not valid.", errors)),
             }
@@ -195,7 +197,7 @@ async fn submit_round(
 }
 
 /// What is no id is the id of no task.
-fn task_id(path: Result<Path<String>, PathRejection>) -> Result<TaskId, Refusal> {
+pub(super) fn task_id(path: Result<Path<String>, PathRejection>) -> Result<TaskId, Refusal> {
     path.ok().and_then(|Path(text)| text.parse().ok()).ok_or_else(Refusal::unknown_task)
 }
 
@@ -223,11 +225,11 @@ pub(super) async fn cancel(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<TaskView>, Refusal> {
     let id = task_id(id)?;
-    let receipt = door.leader()?.cancel(id).await.ok_or_else(Refusal::no_leader)?;
+    let receipts = door.leader()?.cancel(vec![id], Cancellable::Open).await.ok_or_else(Refusal::no_leader)?;
     let task = find(&door, id).await?;
-    match receipt {
-        CancelReceipt::Cancelled => Ok(Json(task)),
-        CancelReceipt::NotOpen => Err(Refusal::new(
+    match receipts.first() {
+        Some(CancelReceipt::Cancelled) => Ok(Json(task)),
+        Some(CancelReceipt::NotOpen | CancelReceipt::Spared) | None => Err(Refusal::new(
             StatusCode::CONFLICT,
             format!("The task has ended: it {}.", task.state.as_str()),
         )),
@@ -246,7 +248,8 @@ pub(super) async fn list(
         None => None,
     };
     let pool = query.text("pool").map(|pool| pool.as_str().into());
-    let filter = TaskFilter { state, pool, group: query.text("group"), labels: query.labels() };
+    let filter =
+        TaskFilter { state, is_open: false, pool, group: query.text("group"), labels: query.labels() };
     query.finish()?;
     let page = door.read(move |store| store.tasks(&filter, before, limit as usize)).await?;
     Ok(Json(TaskPage { tasks: page.tasks, next: page.next.map(|seq| seq.to_string()) }))

@@ -27,7 +27,7 @@ pub(super) enum Release {
     /// The answer to a submission.
     Submission { statuses: Vec<(TaskId, Submitted)>, reply: oneshot::Sender<Vec<(TaskId, Submitted)>> },
     /// The answer to a cancellation.
-    Cancellation { receipt: CancelReceipt, reply: oneshot::Sender<CancelReceipt> },
+    Cancellation { receipts: Vec<CancelReceipt>, reply: oneshot::Sender<Vec<CancelReceipt>> },
     /// The acknowledgement of a result.
     Ack(LinkNo, TaskId, AttemptNo),
     /// The news that a task has ended.

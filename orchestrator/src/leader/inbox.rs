@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use clb_core::input::{Input, LinkNo};
+use clb_core::input::{Cancellable, Input, LinkNo};
 use clb_core::output::CancelReceipt;
-use clb_protocol::api::{TaskCounts, WorkerView};
+use clb_protocol::api::{CandidateView, Explanation, PlacementView, TaskCounts, WorkerView};
 use clb_protocol::link::{ContainerIdentity, LogLine, WorkerHello, WorkerOrder, WorkerReport};
 use clb_protocol::task::NewTask;
 use clb_protocol::{ContainerNo, TaskId, Timestamp};
@@ -38,12 +38,21 @@ pub(crate) enum Message {
         /// One entry for each.
         reply: oneshot::Sender<Vec<(TaskId, Submitted)>>,
     },
-    /// A task to cancel. Answered when its end is on disk.
+    /// Tasks to cancel. Answered when their ends are on disk.
     Cancel {
+        /// Which ones; each once.
+        ids: Vec<TaskId>,
+        /// Those of them that stand elsewhere are spared.
+        which: Cancellable,
+        /// What became of the wish, for each in order.
+        reply: oneshot::Sender<Vec<CancelReceipt>>,
+    },
+    /// Tell why a task waits, or why it runs where it runs.
+    Explain {
         /// Which one.
         id: TaskId,
-        /// What became of the wish.
-        reply: oneshot::Sender<CancelReceipt>,
+        /// What is known.
+        reply: oneshot::Sender<Explained>,
     },
     /// Tell when a task has ended; at once for one that is not open.
     Watch {
@@ -91,6 +100,15 @@ pub(crate) enum Message {
     Retire(oneshot::Sender<()>),
     /// Give the lease up and end the term.
     StepDown,
+}
+
+/// What the leader knows of why a task stands where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Explained {
+    /// It has not ended.
+    Open(Box<Explanation>),
+    /// It is not open. Its last placement, while that is remembered.
+    Ended(Option<(PlacementView, Vec<CandidateView>)>),
 }
 
 /// How things stand in memory.
@@ -151,9 +169,14 @@ impl Handle {
         self.ask(|reply| Message::Submit { tasks, reply }).await
     }
 
-    /// Cancels a task and waits until that is on disk.
-    pub(crate) async fn cancel(&self, id: TaskId) -> Option<CancelReceipt> {
-        self.ask(|reply| Message::Cancel { id, reply }).await
+    /// Cancels tasks and waits until that is on disk.
+    pub(crate) async fn cancel(&self, ids: Vec<TaskId>, which: Cancellable) -> Option<Vec<CancelReceipt>> {
+        self.ask(|reply| Message::Cancel { ids, which, reply }).await
+    }
+
+    /// Why a task stands where it stands.
+    pub(crate) async fn explain(&self, id: TaskId) -> Option<Explained> {
+        self.ask(|reply| Message::Explain { id, reply }).await
     }
 
     /// Waits until a task has ended, or is not open.

@@ -1,14 +1,14 @@
 //! What the loop does with each message.
 
 use clb_core::input::{Input, LinkNo};
-use clb_core::output::{CancelReceipt, Receipt};
+use clb_core::output::Receipt;
 use clb_protocol::link::{ContainerIdentity, ContainerRole, WorkerHello, WorkerOrder, WorkerReport};
 use clb_protocol::task::NewTask;
 use clb_protocol::{TaskId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Release;
-use super::inbox::{Message, Standing, Submitted};
+use super::inbox::{Explained, Message, Standing, Submitted};
 use super::term::Term;
 use crate::store::Workload;
 
@@ -16,10 +16,16 @@ impl Term {
     pub(super) fn take_message(&mut self, message: Message, now: Timestamp) {
         match message {
             Message::Submit { tasks, reply } => self.submit(tasks, reply, now),
-            Message::Cancel { id, reply } => {
-                let receipt = self.handle(Input::CancelRequested(id), now).cancelled;
-                let receipt = receipt.unwrap_or(CancelReceipt::NotOpen);
-                self.pending.push_release(Release::Cancellation { receipt, reply });
+            Message::Cancel { ids, which, reply } => {
+                let receipts = self.handle(Input::CancelRequested { ids, which }, now).cancelled;
+                self.pending.push_release(Release::Cancellation { receipts, reply });
+            }
+            Message::Explain { id, reply } => {
+                let explained = match self.cluster.explain(id, now) {
+                    Some(explanation) => Explained::Open(Box::new(explanation)),
+                    None => Explained::Ended(self.cluster.placement(id)),
+                };
+                drop(reply.send(explained));
             }
             Message::Watch { id, reply } => {
                 if self.cluster.is_open(id) || self.ending.contains(&id) {

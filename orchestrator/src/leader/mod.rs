@@ -22,5 +22,5 @@ mod term;
 mod tests;
 
 pub(crate) use feed::{Feed, Wanted, frame};
-pub(crate) use inbox::{Handle, Message, Submitted};
+pub(crate) use inbox::{Explained, Handle, Message, Submitted};
 pub(crate) use term::{Beginning, End, Term};

@@ -274,7 +274,7 @@ impl Term {
                     // A caller that hung up gets its answer when it asks again.
                     drop(reply.send(statuses));
                 }
-                Release::Cancellation { receipt, reply } => drop(reply.send(receipt)),
+                Release::Cancellation { receipts, reply } => drop(reply.send(receipts)),
                 Release::Fleet(action) => self.act(action),
                 Release::Ack(link, task, attempt) => acks.entry(link).or_default().push((task, attempt)),
                 Release::Ended(id) => {

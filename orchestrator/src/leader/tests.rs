@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clb_core::Config;
 use clb_core::config::Pool;
-use clb_core::input::{Input, SeenWorker};
-use clb_core::output::FleetAction;
+use clb_core::input::{Cancellable, Input, SeenWorker};
+use clb_core::output::{CancelReceipt, FleetAction};
 use clb_protocol::api::TaskState;
 use clb_protocol::link::{
     AttemptResult, ContainerIdentity, ContainerRole, Welcome, WorkerHello, WorkerOrder, WorkerReport, Yield,
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Beginning, End, Handle, Message, Submitted, Term};
+use super::{Beginning, End, Explained, Handle, Message, Submitted, Term};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Claim, LogFilter, LogFrom, Reader, Store};
 
@@ -136,12 +136,14 @@ fn task() -> NewTask {
     let add = [Number::Integer(3), Number::Integer(4)];
     NewTask {
         id: TaskId::now(),
-        spec: TaskSpec { work: Work::sleep(0.0, add), max_attempts: 3, timeout: 60.0 },
+        spec: TaskSpec { work: Work::sleep(0.0, add), max_attempts: 3, timeout: 60.0, retry: None },
         pool: "default".into(),
         priority: 0,
+        not_before: None,
         group: None,
         labels: BTreeMap::new(),
         idempotency_key: None,
+        replay_of: None,
     }
 }
 
@@ -244,4 +246,59 @@ async fn the_leaders_words_reach_the_store() {
     let lines = bench.store.logs(&filter, LogFrom::After(LogSeq(0)), 100).unwrap().logs;
     let words: Vec<&str> = lines.iter().filter_map(|line| line.message.split(':').next()).collect();
     assert_eq!(words, ["Received payload", "Sent payload", "Received result", "Sent result"]);
+}
+
+#[tokio::test]
+async fn a_task_is_explained_while_it_waits_while_it_runs_and_after() {
+    let mut bench = Bench::start();
+    let new = task();
+    bench.handle.submit(vec![new.clone()]).await.unwrap();
+    let Explained::Open(waits) = bench.handle.explain(new.id).await.unwrap() else { panic!("it is open") };
+    assert_eq!((waits.state, waits.waiting.is_some()), (TaskState::Queued, true));
+    let mut worker = bench.join().await;
+    let Explained::Open(runs) = bench.handle.explain(new.id).await.unwrap() else { panic!("it is open") };
+    assert_eq!((runs.state, runs.candidates.len()), (TaskState::Running, 1));
+    worker.run_one(bench.epoch).await;
+    bench.handle.ended(new.id).await.unwrap();
+    let Explained::Ended(Some((placement, _))) = bench.handle.explain(new.id).await.unwrap() else {
+        panic!("it is forgotten already")
+    };
+    assert_eq!(Some(placement), runs.placement);
+    assert_eq!(bench.handle.explain(TaskId::now()).await, Some(Explained::Ended(None)));
+}
+
+#[tokio::test]
+async fn many_are_cancelled_in_one_go_and_that_is_on_disk_when_it_is_answered() {
+    let bench = Bench::start();
+    let tasks: Vec<NewTask> = (0..50).map(|_| task()).collect();
+    let mut ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+    bench.handle.submit(tasks).await.unwrap();
+    ids.push(TaskId::now());
+    let spared = bench.handle.cancel(ids.clone(), Cancellable::Running).await.unwrap();
+    assert_eq!(spared.iter().filter(|receipt| **receipt == CancelReceipt::Spared).count(), 50);
+    let receipts = bench.handle.cancel(ids.clone(), Cancellable::Open).await.unwrap();
+    assert_eq!(receipts.last(), Some(&CancelReceipt::NotOpen));
+    assert!(receipts[..50].iter().all(|receipt| *receipt == CancelReceipt::Cancelled));
+    for id in &ids[..50] {
+        assert_eq!(bench.store.task(*id).unwrap().unwrap().state, TaskState::Cancelled);
+    }
+}
+
+#[tokio::test]
+async fn of_two_replays_of_a_task_one_is_known() {
+    let mut bench = Bench::start();
+    let mut worker = bench.join().await;
+    let new = task();
+    bench.handle.submit(vec![new.clone()]).await.unwrap();
+    worker.run_one(bench.epoch).await;
+    assert!(matches!(worker.hear().await, WorkerOrder::Ack(_)));
+    let original = bench.store.originals(&[new.id]).unwrap().pop().unwrap();
+    let [first, second] = [TaskId::now(), TaskId::now()];
+    let both = vec![original.clone().again(first), original.again(second)];
+    let answer = bench.handle.submit(both).await.unwrap();
+    assert!(matches!(answer[..], [(_, Submitted::Accepted(_)), (_, Submitted::Known)]), "{answer:?}");
+    assert_eq!(bench.store.originals(&[new.id]).unwrap()[0].replay, Some(first));
+    assert_eq!(worker.run_one(bench.epoch).await, first);
+    bench.handle.ended(first).await.unwrap();
+    assert!(bench.store.task(second).unwrap().is_none());
 }

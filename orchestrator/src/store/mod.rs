@@ -27,7 +27,8 @@ pub(crate) use batch::{Batch, Committed, LogEntry, Member, Registration};
 pub(crate) use committer::{Committer, Done};
 pub(crate) use error::{Result, StoreError};
 pub(crate) use query::{
-    Existing, LogFilter, LogFrom, LogRead, ObituaryList, Statistics, TaskFilter, TaskList, Workload,
+    Existing, IdList, LogFilter, LogFrom, LogRead, ObituaryList, Original, Statistics, TaskFilter, TaskList,
+    Workload,
 };
 
 /// Who leads, or led last.
@@ -98,6 +99,12 @@ pub(crate) trait Reader: Send + Sync + 'static {
     /// Newest first, those accepted before `before`. A page may have fewer than `limit` tasks, or
     /// none, and still name a next one.
     fn tasks(&self, filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> Result<TaskList>;
+
+    /// The names of the tasks that [`Reader::tasks`] would list.
+    fn ids(&self, filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> Result<IdList>;
+
+    /// What replays of these are made of, in order. Unknown ids are left out.
+    fn originals(&self, ids: &[TaskId]) -> Result<Vec<Original>>;
 
     /// Ended tasks after `after`, in the order of their outcomes.
     fn outcomes(&self, after: OutcomeSeq, group: Option<&str>, limit: usize) -> Result<OutcomePage>;

@@ -1,6 +1,7 @@
 //! What pages ask for and what they get.
 
 use clb_protocol::api::{LogView, Obituary, TaskState, TaskView};
+use clb_protocol::task::{Labels, NewTask, TaskSpec};
 use clb_protocol::{LogSeq, PoolName, SubmissionSeq, TaskId, Timestamp};
 use serde_json::value::RawValue;
 
@@ -18,6 +19,8 @@ pub(crate) enum Existing {
 pub(crate) struct TaskFilter {
     /// Only those that stand there.
     pub(crate) state: Option<TaskState>,
+    /// Only those without an outcome, wherever they stand; says nothing beside a state.
+    pub(crate) is_open: bool,
     /// Only those of this pool.
     pub(crate) pool: Option<PoolName>,
     /// Only those of this group.
@@ -33,6 +36,53 @@ pub(crate) struct TaskList {
     pub(crate) tasks: Vec<TaskView>,
     /// Pass it as `before` to go on; `None` at the end.
     pub(crate) next: Option<SubmissionSeq>,
+}
+
+/// A part of the list of tasks, by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdList {
+    /// Newest first.
+    pub(crate) ids: Vec<TaskId>,
+    /// Pass it as `before` to go on; `None` at the end.
+    pub(crate) next: Option<SubmissionSeq>,
+}
+
+/// A task, as far as a replay of it is made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Original {
+    /// Which one.
+    pub(crate) id: TaskId,
+    /// Whether it has an outcome.
+    pub(crate) has_ended: bool,
+    /// The replay of it that there is already.
+    pub(crate) replay: Option<TaskId>,
+    /// Its pool.
+    pub(crate) pool: PoolName,
+    /// Its priority.
+    pub(crate) priority: i8,
+    /// What it belongs to.
+    pub(crate) group: Option<String>,
+    /// What is noted on it.
+    pub(crate) labels: Labels,
+    /// What it does.
+    pub(crate) spec: TaskSpec,
+}
+
+impl Original {
+    /// The task that does its work again, at once and under a name of its own.
+    pub(crate) fn again(self, fresh: TaskId) -> NewTask {
+        NewTask {
+            id: fresh,
+            spec: self.spec,
+            pool: self.pool,
+            priority: self.priority,
+            not_before: None,
+            group: self.group,
+            labels: self.labels,
+            idempotency_key: None,
+            replay_of: Some(self.id),
+        }
+    }
 }
 
 /// A part of the list of dead containers.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -10,12 +11,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::command::{Argv, Env, Stdin};
+use super::retry::{self, RetryRequest};
 use super::work::{Fields, Kind, Misfit, Work};
 use super::{
     DEFAULT_MAX_ATTEMPTS, DEFAULT_POOL, DEFAULT_TIMEOUT_SECONDS, Labels, MAX_LABEL_KEY, MAX_LABELS,
-    MAX_MAX_ATTEMPTS, MAX_PRIORITY, MAX_TEXT, MAX_TIMEOUT_SECONDS, NewTask, Number, TaskSpec,
+    MAX_MAX_ATTEMPTS, MAX_PRIORITY, MAX_PUT_OFF_SECONDS, MAX_TEXT, MAX_TIMEOUT_SECONDS, NewTask, Number,
+    TaskSpec,
 };
-use crate::{PoolName, TaskId};
+use crate::{PoolName, TaskId, Timestamp};
 
 /// One thing that is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +82,12 @@ pub struct TaskRequest {
     /// How long one attempt may take, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
+    /// How long it rests between attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryRequest>,
+    /// It does not run before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// What it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
@@ -104,6 +113,9 @@ struct Written {
     priority: Option<i64>,
     max_attempts: Option<i64>,
     timeout: Option<f64>,
+    #[serde(default, deserialize_with = "retry::from_object")]
+    retry: Option<RetryRequest>,
+    not_before: Option<Timestamp>,
     group: Option<String>,
     #[serde(default)]
     labels: Labels,
@@ -122,6 +134,8 @@ impl TryFrom<Written> for TaskRequest {
             priority: written.priority,
             max_attempts: written.max_attempts,
             timeout: written.timeout,
+            retry: written.retry,
+            not_before: written.not_before,
             group: written.group,
             labels: written.labels,
         })
@@ -139,6 +153,8 @@ impl TaskRequest {
             priority: None,
             max_attempts: None,
             timeout: None,
+            retry: None,
+            not_before: None,
             group: None,
             labels: Labels::new(),
         }
@@ -146,32 +162,42 @@ impl TaskRequest {
 
     /// Fills in the defaults and checks every limit. `fresh` becomes the id of a task that came
     /// without one.
-    pub fn check(self, fresh: TaskId, idempotency_key: Option<String>) -> Result<NewTask, Vec<FieldError>> {
-        let errors = self.broken_limits();
+    pub fn check(
+        self,
+        fresh: TaskId,
+        idempotency_key: Option<String>,
+        now: Timestamp,
+    ) -> Result<NewTask, Vec<FieldError>> {
+        let errors = self.broken_limits(now);
         if !errors.is_empty() {
             return Err(errors);
         }
         let timeout = self.timeout.unwrap_or_else(|| {
             DEFAULT_TIMEOUT_SECONDS.max(self.work.expected_seconds().map_or(0.0, |seconds| seconds + 60.0))
         });
-        let max_attempts = self.max_attempts.and_then(|n| u32::try_from(n).ok());
+        let retry = self.retry.unwrap_or_default();
+        let max_attempts = self.max_attempts.or(retry.max_attempts).and_then(|n| u32::try_from(n).ok());
         Ok(NewTask {
             id: self.id.unwrap_or(fresh),
             spec: TaskSpec {
                 work: self.work,
                 max_attempts: max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
                 timeout,
+                retry: retry.fill_in(),
             },
             pool: PoolName::from(self.pool.as_deref().unwrap_or(DEFAULT_POOL)),
             priority: self.priority.and_then(|n| i8::try_from(n).ok()).unwrap_or(0),
+            not_before: self.not_before,
             group: self.group,
             labels: self.labels,
             idempotency_key,
+            replay_of: None,
         })
     }
 
-    fn broken_limits(&self) -> Vec<FieldError> {
+    fn broken_limits(&self, now: Timestamp) -> Vec<FieldError> {
         let mut errors = self.work.broken_limits();
+        errors.extend(self.retry.iter().flat_map(|retry| retry.broken_limits(self.max_attempts)));
         let mut require = |holds: bool, pointer: &str, detail: String| {
             if !holds {
                 errors.push(FieldError::at(pointer, detail));
@@ -192,6 +218,11 @@ impl TaskRequest {
             self.timeout.is_none_or(|s| s > 0.0 && s <= MAX_TIMEOUT_SECONDS),
             "/timeout",
             format!("must be more than 0 and at most {MAX_TIMEOUT_SECONDS} seconds"),
+        );
+        require(
+            self.not_before.is_none_or(|at| at <= now + Duration::from_secs(MAX_PUT_OFF_SECONDS)),
+            "/not_before",
+            "must be at most a year ahead".to_owned(),
         );
         let fits = |text: &str, most: usize| !text.is_empty() && text.chars().count() <= most;
         require(
@@ -269,7 +300,7 @@ fn diagnose(body: &[u8], refused: &serde_json::Error) -> ParseError {
         return ParseError::Invalid(vec![FieldError::at("", "must be a JSON object")]);
     };
     let mut errors: Vec<FieldError> =
-        fields.iter().filter_map(|(key, value)| wrong_field(key, value)).collect();
+        fields.iter().flat_map(|(key, value)| wrong_fields(key, value)).collect();
     if !fields.contains_key("kind") {
         errors.push(FieldError::at("/kind", "is required"));
     }
@@ -302,10 +333,16 @@ fn misplaced(kind: Kind, fields: &Map<String, Value>) -> Vec<FieldError> {
     errors
 }
 
+/// Whether a value of this type, or nothing, is written there.
+pub(super) fn is<T: DeserializeOwned>(value: &Value) -> bool {
+    Option::<T>::deserialize(value).is_ok()
+}
+
+fn wrong_fields(key: &str, value: &Value) -> Vec<FieldError> {
+    if key == "retry" { retry::diagnose(value) } else { wrong_field(key, value).into_iter().collect() }
+}
+
 fn wrong_field(key: &str, value: &Value) -> Option<FieldError> {
-    fn is<T: DeserializeOwned>(value: &Value) -> bool {
-        Option::<T>::deserialize(value).is_ok()
-    }
     let pointer = format!("/{}", escape(key));
     let (is_right, expected) = match key {
         "id" => return id_error(value).map(|detail| FieldError::at(pointer, detail)),
@@ -317,6 +354,7 @@ fn wrong_field(key: &str, value: &Value) -> Option<FieldError> {
         "stdin" => (is::<Stdin>(value), "must be text or {\"base64\": \"...\"}"),
         "success_codes" => (is::<BTreeSet<u8>>(value), "must be an array of whole numbers from 0 to 255"),
         "pool" | "group" | "working_dir" => (is::<String>(value), "must be text"),
+        "not_before" => (is::<Timestamp>(value), "must be a time like \"2026-01-01T03:00:00Z\" (RFC 3339)"),
         "priority" | "max_attempts" => (is::<i64>(value), "must be a whole number"),
         "labels" => (Labels::deserialize(value).is_ok(), "must be an object whose values are text"),
         _ => (false, "is not a field of a task"),

@@ -1,6 +1,11 @@
 //! How long a task rests between its attempts.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::FieldError;
+use super::request::{escape, is};
 
 /// The longest rest, in seconds.
 pub const MAX_DELAY_SECONDS: f64 = 86_400.0;
@@ -27,4 +32,107 @@ impl Default for Retry {
     fn default() -> Self {
         Self { delay: None, factor: 2.0, max_delay: 30.0, jitter: 0.0 }
     }
+}
+
+/// The rests as a caller writes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryRequest {
+    /// Stands in for the field of the same name beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<i64>,
+    /// See [`Retry::delay`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<f64>,
+    /// See [`Retry::factor`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// See [`Retry::max_delay`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<f64>,
+    /// See [`Retry::jitter`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<f64>,
+}
+
+impl RetryRequest {
+    /// With the defaults filled in; `None` when that is what a task gets anyway.
+    pub(super) fn fill_in(self) -> Option<Retry> {
+        let default = Retry::default();
+        let retry = Retry {
+            delay: self.delay,
+            factor: self.factor.unwrap_or(default.factor),
+            max_delay: self.max_delay.unwrap_or(default.max_delay.max(self.delay.unwrap_or(0.0))),
+            jitter: self.jitter.unwrap_or(default.jitter),
+        };
+        (retry != default).then_some(retry)
+    }
+
+    /// `beside` is the task's own `max_attempts`.
+    pub(super) fn broken_limits(&self, beside: Option<i64>) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut require = |holds: bool, field: &str, detail: String| {
+            if !holds {
+                errors.push(FieldError::at(format!("/retry/{field}"), detail));
+            }
+        };
+        let most = i64::from(super::MAX_MAX_ATTEMPTS);
+        require(
+            self.max_attempts.is_none_or(|n| (1..=most).contains(&n)),
+            "max_attempts",
+            format!("must be from 1 to {most}"),
+        );
+        if let (Some(here), Some(beside)) = (self.max_attempts, beside) {
+            require(here == beside, "max_attempts", format!("differs from /max_attempts, which is {beside}"));
+        }
+        for (field, seconds) in [("delay", self.delay), ("max_delay", self.max_delay)] {
+            require(
+                seconds.is_none_or(|seconds| (0.0..=MAX_DELAY_SECONDS).contains(&seconds)),
+                field,
+                format!("must be from 0 to {MAX_DELAY_SECONDS} seconds"),
+            );
+        }
+        require(
+            self.factor.is_none_or(|factor| (1.0..=MAX_FACTOR).contains(&factor)),
+            "factor",
+            format!("must be from 1 to {MAX_FACTOR}"),
+        );
+        require(
+            self.jitter.is_none_or(|jitter| (0.0..=1.0).contains(&jitter)),
+            "jitter",
+            "must be from 0 to 1".to_owned(),
+        );
+        errors
+    }
+}
+
+/// Reads an object and nothing else: an array of the values in their order would be read as well.
+pub(super) fn from_object<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<RetryRequest>, D::Error> {
+    let fields = Option::<Map<String, Value>>::deserialize(deserializer)?;
+    fields
+        .map(|fields| RetryRequest::deserialize(Value::Object(fields)).map_err(D::Error::custom))
+        .transpose()
+}
+
+/// Names what is wrong with the form of a `retry`.
+pub(super) fn diagnose(value: &Value) -> Vec<FieldError> {
+    let Value::Object(fields) = value else {
+        return if value.is_null() {
+            Vec::new()
+        } else {
+            vec![FieldError::at("/retry", "must be an object like {\"delay\": 1, \"factor\": 2}")]
+        };
+    };
+    let wrong = |(key, value): (&String, &Value)| {
+        let (is_right, expected) = match key.as_str() {
+            "max_attempts" => (is::<i64>(value), "must be a whole number"),
+            "delay" | "max_delay" => (is::<f64>(value), "must be a number of seconds"),
+            "factor" | "jitter" => (is::<f64>(value), "must be a number"),
+            _ => (false, "is not a field of a task's retry"),
+        };
+        (!is_right).then(|| FieldError::at(format!("/retry/{}", escape(key)), expected))
+    };
+    fields.iter().filter_map(wrong).collect()
 }

@@ -5,18 +5,22 @@ use std::time::Duration;
 
 use clb_protocol::WorkerId;
 use clb_protocol::link::Yield;
+use clb_protocol::task::Retry;
 use proptest::prelude::*;
 
 use super::world::{World, succeeded};
-use crate::input::Input;
+use crate::input::{Cancellable, Input};
 
 const WORKERS: u16 = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
     Submit { count: usize, max_attempts: u32 },
+    SubmitPutOff { span_ms: u64, priority: i8 },
+    SubmitPatient { retry: Retry, max_attempts: u32 },
     Save,
     Cancel(usize),
+    CancelMany { from: usize, which: Cancellable },
     Observe,
     Act,
     Join(u16),
@@ -36,12 +40,26 @@ enum Step {
     ChangeLeader,
 }
 
+fn retry() -> impl Strategy<Value = Retry> {
+    (prop::option::of(0.0..5.0), 1.0..4.0, 0.0..20.0, 0.0..1.0)
+        .prop_map(|(delay, factor, max_delay, jitter)| Retry { delay, factor, max_delay, jitter })
+}
+
+fn which() -> impl Strategy<Value = Cancellable> {
+    prop_oneof![Just(Cancellable::Open), Just(Cancellable::Waiting), Just(Cancellable::Running)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let slot = 1..=WORKERS;
     prop_oneof![
         4 => (1..4_usize, 1..4_u32).prop_map(|(count, max_attempts)| Step::Submit { count, max_attempts }),
+        2 => (0..20_000_u64, -100..=100_i8)
+            .prop_map(|(span_ms, priority)| Step::SubmitPutOff { span_ms, priority }),
+        2 => (retry(), 1..4_u32)
+            .prop_map(|(retry, max_attempts)| Step::SubmitPatient { retry, max_attempts }),
         4 => Just(Step::Save),
         1 => (0..64_usize).prop_map(Step::Cancel),
+        1 => (0..64_usize, which()).prop_map(|(from, which)| Step::CancelMany { from, which }),
         2 => Just(Step::Observe),
         6 => Just(Step::Act),
         6 => slot.clone().prop_map(Step::Join),
@@ -70,11 +88,22 @@ fn take(world: &mut World, step: &Step) {
     };
     match *step {
         Step::Submit { count, max_attempts } => drop(world.submit_with(count, max_attempts)),
+        Step::SubmitPutOff { span_ms, priority } => {
+            let until = world.now + Duration::from_millis(span_ms);
+            world.submit_like(1, 3, |task| (task.not_before, task.priority) = (Some(until), priority));
+        }
+        Step::SubmitPatient { retry, max_attempts } => {
+            world.submit_like(1, max_attempts, |task| task.spec.retry = Some(retry));
+        }
         Step::Save => world.save(),
         Step::Cancel(index) => {
             if let Some(id) = world.rows.keys().nth(index).copied() {
-                world.tell(Input::CancelRequested(id));
+                world.cancel(vec![id], Cancellable::Open);
             }
+        }
+        Step::CancelMany { from, which } => {
+            let ids = world.rows.keys().skip(from).copied().collect();
+            world.cancel(ids, which);
         }
         Step::Observe => world.observe(),
         Step::Act => world.act_once(),

@@ -7,31 +7,31 @@ use clb_protocol::link::{Cause, Failure, Yield};
 use clb_protocol::{AttemptNo, TaskId};
 
 use super::world::{World, container, succeeded};
-use crate::input::{Input, SeenWorker};
+use crate::input::{Cancellable, Input, SeenWorker};
 use crate::output::{CancelReceipt, Change, Ending, Receipt};
 
 impl World {
-    fn expect_running(&self, slot: u16, tasks: &[TaskId]) {
+    pub(super) fn expect_running(&self, slot: u16, tasks: &[TaskId]) {
         let worker = self.worker(slot).expect("a container in that slot");
         let running: Vec<TaskId> = self.containers[&worker].1.running.keys().copied().collect();
         assert_eq!(running, tasks, "on worker-{slot}");
     }
 
-    fn expect_state(&self, slot: u16, state: WorkerState) {
+    pub(super) fn expect_state(&self, slot: u16, state: WorkerState) {
         let found = self.cluster.workers().find(|view| view.slot.0 == slot).expect("that slot");
         assert_eq!(found.state, state, "of worker-{slot}");
     }
 
-    fn expect_ending(&self, task: TaskId, ending: Option<&'static str>) {
+    pub(super) fn expect_ending(&self, task: TaskId, ending: Option<&'static str>) {
         assert_eq!(self.rows[&task].ending, ending);
     }
 
-    fn expect_attempt(&self, task: TaskId, no: u32, verdict: Option<VerdictKind>, costs: bool) {
+    pub(super) fn expect_attempt(&self, task: TaskId, no: u32, verdict: Option<VerdictKind>, costs: bool) {
         let attempt = &self.rows[&task].attempts[&AttemptNo(no)];
         assert_eq!((attempt.verdict, attempt.costs), (verdict, costs));
     }
 
-    fn submitted(&mut self, count: usize) -> Vec<TaskId> {
+    pub(super) fn submitted(&mut self, count: usize) -> Vec<TaskId> {
         let tasks = self.submit(count);
         self.save();
         tasks
@@ -258,15 +258,15 @@ fn a_failure_keeps_what_it_gave_and_says_how_it_ended() {
 fn a_cancelled_task_ends_at_once_and_its_slot_is_free_when_the_worker_lets_go() {
     let mut c = World::with_workers(1);
     let tasks = c.submitted(3);
-    let out = c.tell(Input::CancelRequested(tasks[0]));
-    assert_eq!(out.cancelled, Some(CancelReceipt::Cancelled));
+    let out = c.cancel(vec![tasks[0]], Cancellable::Open);
+    assert_eq!(out.cancelled, [CancelReceipt::Cancelled]);
     c.expect_ending(tasks[0], Some("cancelled"));
     c.expect_running(1, &[tasks[1]]);
     let worker = c.worker(1).unwrap();
     c.report(&worker);
     c.expect_running(1, &[tasks[1], tasks[2]]);
-    let again = c.tell(Input::CancelRequested(tasks[0]));
-    assert_eq!(again.cancelled, Some(CancelReceipt::NotOpen));
+    let again = c.cancel(vec![tasks[0]], Cancellable::Open);
+    assert_eq!(again.cancelled, [CancelReceipt::NotOpen]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clb_protocol::api::{Usage, VerdictKind};
+use clb_protocol::api::{TaskState, Usage, VerdictKind};
 use clb_protocol::link::{AttemptResult, Running, WorkerHello, Yield};
 use clb_protocol::task::{NewTask, Number, TaskSpec, Work};
 use clb_protocol::{
@@ -15,7 +15,7 @@ use clb_protocol::{
 use crate::Cluster;
 use crate::config::{Config, Pool};
 use crate::fleet::{End, Remains};
-use crate::input::{Input, LinkNo, ProbeAnswer, Restored, RestoredTask, SeenWorker};
+use crate::input::{Cancellable, Input, LinkNo, ProbeAnswer, Restored, RestoredTask, SeenWorker};
 use crate::output::{Change, Ending, FleetAction, Order, Output};
 use crate::task::RunningAttempt;
 
@@ -25,6 +25,7 @@ pub(super) const SLOTS: u16 = 2;
 pub(super) struct Attempt {
     worker: Option<(WorkerId, Epoch, Timestamp)>,
     pub(super) has_ended: bool,
+    ended_at: Option<Timestamp>,
     pub(super) costs: bool,
     pub(super) verdict: Option<VerdictKind>,
 }
@@ -32,7 +33,8 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 pub(super) struct Row {
     seq: SubmissionSeq,
-    max_attempts: u32,
+    submitted_at: Timestamp,
+    task: NewTask,
     pub(super) attempts: BTreeMap<AttemptNo, Attempt>,
     pub(super) ending: Option<&'static str>,
 }
@@ -109,27 +111,31 @@ impl World {
             panic!("{broken}");
         }
         self.check_store();
+        self.check_explanations();
         out
     }
 
     fn store(&mut self, change: &Change) {
         match change {
-            Change::TaskAccepted { seq, task, .. } => {
-                let max_attempts = task.spec.max_attempts;
-                let row = Row { seq: *seq, max_attempts, attempts: BTreeMap::new(), ending: None };
-                assert!(self.rows.insert(task.id, row).is_none(), "accepted twice");
-                self.unsaved.push(task.id);
+            Change::TaskAccepted { seq, at, task } => {
+                let (attempts, task) = (BTreeMap::new(), (**task).clone());
+                let row = Row { seq: *seq, submitted_at: *at, task, attempts, ending: None };
+                let row_id = row.task.id;
+                assert!(self.rows.insert(row_id, row).is_none(), "accepted twice");
+                self.unsaved.push(row_id);
             }
             Change::AttemptStarted { task, attempt, worker, epoch, at } => {
                 let row = self.rows.get_mut(task).expect("a task that was accepted");
                 assert!(row.ending.is_none(), "started after its end");
+                assert!(row.task.not_before.is_none_or(|until| until <= *at), "started before its time");
                 let open = Attempt { worker: Some((worker.clone(), *epoch, *at)), ..Attempt::default() };
                 row.attempts.insert(*attempt, open);
             }
-            Change::AttemptEnded { task, attempt, verdict, costs, .. } => {
+            Change::AttemptEnded { task, attempt, at, verdict, costs } => {
                 let row = self.rows.get_mut(task).expect("a task that was accepted");
                 let ended = row.attempts.entry(*attempt).or_default();
                 ended.has_ended = true;
+                ended.ended_at = ended.ended_at.or(Some(*at));
                 ended.costs = *costs;
                 ended.verdict = verdict.as_ref().map(|verdict| verdict.kind);
             }
@@ -162,7 +168,24 @@ impl World {
         for (id, row) in &self.rows {
             assert_eq!(row.ending.is_none(), self.cluster.is_open(*id), "{id} is lost or undead");
             let costly = row.attempts.values().filter(|attempt| attempt.costs).count();
-            assert!(costly <= row.max_attempts as usize, "{id} had more attempts than it may");
+            assert!(costly <= row.task.spec.max_attempts as usize, "{id} had more attempts than it may");
+        }
+    }
+
+    /// Some of the open tasks can be explained, and the explanation fits what is so.
+    fn check_explanations(&self) {
+        for (id, row) in self.rows.iter().filter(|(_, row)| row.ending.is_none()).take(4) {
+            let Some(explanation) = self.cluster.explain(*id, self.now) else { continue };
+            let is_running = explanation.state == TaskState::Running;
+            assert_eq!(explanation.waiting.is_none(), is_running, "{explanation:?}");
+            assert!(explanation.summary.ends_with('.'), "{explanation:?}");
+            if let Some(placement) = &explanation.placement {
+                assert!(row.attempts.contains_key(&placement.attempt), "{explanation:?}");
+            }
+            if let (true, Some(best)) = (is_running, explanation.candidates.first()) {
+                let chosen = explanation.placement.as_ref().map(|placement| &placement.worker);
+                assert!(best.is_eligible && chosen == Some(&best.worker), "{explanation:?}");
+            }
         }
     }
 
@@ -192,7 +215,17 @@ impl World {
     }
 
     pub(super) fn submit_with(&mut self, count: usize, max_attempts: u32) -> Vec<TaskId> {
-        let tasks: Vec<NewTask> = (0..count).map(|_| self.new_task(max_attempts)).collect();
+        self.submit_like(count, max_attempts, |_| {})
+    }
+
+    pub(super) fn submit_like(
+        &mut self,
+        count: usize,
+        max_attempts: u32,
+        shape: impl Fn(&mut NewTask),
+    ) -> Vec<TaskId> {
+        let mut tasks: Vec<NewTask> = (0..count).map(|_| self.new_task(max_attempts)).collect();
+        tasks.iter_mut().for_each(shape);
         let ids = tasks.iter().map(|task| task.id).collect();
         self.tell(Input::Submitted(tasks));
         ids
@@ -202,17 +235,23 @@ impl World {
         self.next += 1;
         let mut bytes = [0; 16];
         bytes[8..].copy_from_slice(&self.next.to_be_bytes());
-        let spec =
-            TaskSpec { work: Work::sleep(0.0, [Number::Integer(0); 2]), max_attempts, timeout: 3_600.0 };
+        let work = Work::sleep(0.0, [Number::Integer(0); 2]);
+        let spec = TaskSpec { work, max_attempts, timeout: 3_600.0, retry: None };
         NewTask {
             id: TaskId::from_bytes(bytes),
             spec,
             pool: PoolName::from("default"),
             priority: 0,
+            not_before: None,
             group: None,
             labels: BTreeMap::new(),
             idempotency_key: None,
+            replay_of: None,
         }
+    }
+
+    pub(super) fn cancel(&mut self, ids: Vec<TaskId>, which: Cancellable) -> Output {
+        self.tell(Input::CancelRequested { ids, which })
     }
 
     pub(super) fn save(&mut self) {
@@ -422,11 +461,20 @@ fn restored((id, row): (&TaskId, &Row)) -> RestoredTask {
         id: *id,
         seq: row.seq,
         pool: PoolName::from("default"),
-        priority: 0,
-        max_attempts: row.max_attempts,
+        priority: row.task.priority,
+        submitted_at: row.submitted_at,
+        not_before: row.task.not_before,
+        max_attempts: row.task.spec.max_attempts,
         timeout_seconds: 3_600.0,
+        retry: row.task.spec.retry,
         spent: u32::try_from(row.attempts.values().filter(|attempt| attempt.costs).count()).unwrap(),
         last_attempt: row.attempts.keys().next_back().copied().unwrap_or_default(),
+        rests_since: row
+            .attempts
+            .values()
+            .next_back()
+            .filter(|last| last.costs)
+            .and_then(|last| last.ended_at),
         open: open.and_then(|(no, attempt)| known(no, attempt)),
         unjudged: unjudged.filter_map(|(no, attempt)| known(no, attempt)).collect(),
     }

@@ -46,12 +46,15 @@ pub(super) fn new_task(id: TaskId) -> NewTask {
             work: Work::sleep(1.5, [Number::Integer(3), Number::Float(0.1)]),
             max_attempts: 3,
             timeout: 3600.0,
+            retry: None,
         },
         pool: "default".into(),
         priority: -5,
+        not_before: None,
         group: None,
         labels: Labels::new(),
         idempotency_key: None,
+        replay_of: None,
     }
 }
 

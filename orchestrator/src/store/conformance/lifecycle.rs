@@ -2,6 +2,7 @@
 
 use clb_core::output::Change;
 use clb_protocol::api::{TaskState, VerdictKind};
+use clb_protocol::task::Retry;
 use clb_protocol::{AttemptNo, Epoch, Generation, OutcomeSeq, SlotNo, SubmissionSeq, TaskId};
 
 use super::fixture::{
@@ -230,10 +231,14 @@ pub(in crate::store) fn what_is_stored_is_compared_with_what_is_submitted<S: Sto
         changed(|task| task.pool = "gpu".into()),
         changed(|task| task.group = Some("g".into())),
         changed(|task| task.labels.clear()),
+        changed(|task| task.spec.retry = Some(Retry { delay: Some(1.0), ..Retry::default() })),
+        changed(|task| task.not_before = Some(at(1))),
         changed(|task| task.idempotency_key = Some("unknown".into())),
     ];
     let (same, different) = (Some(Existing::Same(stored.id)), Some(Existing::Different(stored.id)));
-    let expected = [same, None, different, different, different, different, different, same];
+    let mut expected = vec![same, None];
+    expected.extend([different; 7]);
+    expected.push(same);
     assert_eq!(store.existing(&submitted).unwrap(), expected);
 }
 

@@ -7,6 +7,7 @@ mod fixture;
 pub(in crate::store) mod leadership;
 pub(in crate::store) mod lifecycle;
 pub(in crate::store) mod pages;
+pub(in crate::store) mod waiting;
 
 /// Makes the tests. `$place` makes an empty place, a function that opens a store there each time.
 macro_rules! conformance {
@@ -37,6 +38,7 @@ macro_rules! conformance {
             pages {
                 lists_are_stable_under_inserts
                 lists_can_be_filtered
+                ids_come_page_by_page
                 outcomes_come_in_order_and_by_group
                 a_page_is_bounded_in_bytes_and_goes_on_where_it_was_cut
                 obituaries_come_newest_first
@@ -44,6 +46,12 @@ macro_rules! conformance {
                 logs_can_be_filtered
                 a_backup_is_consistent_while_commits_go_on
                 statistics_count_rows
+            }
+            waiting {
+                a_time_and_rests_survive_a_restart
+                a_rest_begins_with_the_end_of_an_attempt_that_costs
+                a_task_is_replayed_once_and_a_replay_again
+                a_replay_is_made_of_what_its_original_was
             }
         }
     };

@@ -72,12 +72,14 @@ pub(in crate::store) fn lists_can_be_filtered<S: Store>(open: &impl Fn() -> S) {
         (true, TaskFilter { pool: Some("gpu".into()), ..TaskFilter::default() }),
         (true, TaskFilter { group: Some("nightly".into()), ..TaskFilter::default() }),
         (true, TaskFilter { labels: labels("a.b", "1"), ..TaskFilter::default() }),
+        (true, TaskFilter { is_open: true, labels: labels("a.b", "1"), ..TaskFilter::default() }),
         (false, TaskFilter { labels: labels("a.b", "2"), ..TaskFilter::default() }),
         (false, TaskFilter { pool: Some("cpu".into()), ..TaskFilter::default() }),
         (
             true,
             TaskFilter {
                 state: Some(TaskState::Queued),
+                is_open: true,
                 pool: Some("gpu".into()),
                 group: Some("nightly".into()),
                 labels: [labels("a.b", "1"), labels("c", "2")].concat(),
@@ -94,9 +96,29 @@ pub(in crate::store) fn lists_can_be_filtered<S: Store>(open: &impl Fn() -> S) {
     ] {
         let expected: &[TaskId] = if wanted { &[special.id] } else { &[] };
         assert_eq!(listed(&store, &filter), expected, "{filter:?}");
+        assert_eq!(store.ids(&filter, None, 100).unwrap().ids, expected, "{filter:?}");
     }
+    let open = TaskFilter { is_open: true, ..TaskFilter::default() };
+    assert_eq!(listed(&store, &open), [special.id, ids[5], ids[1], ids[0]]);
     let view = store.task(ids[3]).unwrap().unwrap();
     assert_eq!(view.error, Some(TaskError { code: "failed".into(), message: "no".into() }));
+}
+
+pub(in crate::store) fn ids_come_page_by_page<S: Store>(open: &impl Fn() -> S) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    let ids = accept(&store, epoch, 7);
+    commit(&store, epoch, vec![cancelled(1, ids[6]), started(ids[5], 1)]).unwrap();
+    let filter = TaskFilter { is_open: true, ..TaskFilter::default() };
+    let (mut seen, mut before) = (Vec::new(), None);
+    loop {
+        let list = store.ids(&filter, before, 3).unwrap();
+        seen.extend(list.ids);
+        let Some(next) = list.next else { break };
+        before = Some(next);
+    }
+    let expected: Vec<TaskId> = ids[..6].iter().rev().copied().collect();
+    assert_eq!(seen, expected);
 }
 
 pub(in crate::store) fn outcomes_come_in_order_and_by_group<S: Store>(open: &impl Fn() -> S) {

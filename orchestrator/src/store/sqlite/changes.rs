@@ -14,10 +14,11 @@ use super::failure::to_json;
 use crate::store::{Result, StoreError};
 
 const ADD_TASK: &str = "INSERT INTO tasks (seq, id, pool, priority, task_group, labels, kind, spec,
-        max_attempts, timeout_seconds, idempotency_key, submitted_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+        max_attempts, timeout_seconds, idempotency_key, submitted_at, retry, not_before, replay_of)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
 const FIND_TASK: &str = "SELECT seq, task_group IS NOT NULL FROM tasks WHERE id = ?";
 const FIND_KEY: &str = "SELECT seq FROM tasks WHERE idempotency_key = ?";
+const FIND_REPLAY: &str = "SELECT seq FROM tasks WHERE replay_of = ?";
 const OPEN_TASK: &str = "INSERT INTO open_tasks VALUES (?)";
 const CLOSE_TASK: &str = "DELETE FROM open_tasks WHERE task_seq = ?";
 /// An attempt that is known already was taken for lost and is not: it goes on.
@@ -90,6 +91,7 @@ struct Statements<'c> {
     add_task: CachedStatement<'c>,
     find_task: CachedStatement<'c>,
     find_key: CachedStatement<'c>,
+    find_replay: CachedStatement<'c>,
     open_task: CachedStatement<'c>,
     close_task: CachedStatement<'c>,
     start_attempt: CachedStatement<'c>,
@@ -109,6 +111,7 @@ impl<'c> Statements<'c> {
             add_task: connection.prepare_cached(ADD_TASK)?,
             find_task: connection.prepare_cached(FIND_TASK)?,
             find_key: connection.prepare_cached(FIND_KEY)?,
+            find_replay: connection.prepare_cached(FIND_REPLAY)?,
             open_task: connection.prepare_cached(OPEN_TASK)?,
             close_task: connection.prepare_cached(CLOSE_TASK)?,
             start_attempt: connection.prepare_cached(START_ATTEMPT)?,
@@ -207,6 +210,9 @@ impl<'c, 'b> Application<'c, 'b> {
             task.spec.timeout,
             task.idempotency_key,
             at.0,
+            task.spec.retry.as_ref().map(to_json).transpose()?,
+            task.not_before.map(|at| at.0),
+            task.replay_of.as_ref().map(TaskId::as_bytes),
         ])?;
         if added == 0 {
             return self.known(row, task);
@@ -232,7 +238,14 @@ impl<'c, 'b> Application<'c, 'b> {
             Some(key) => self.sql.find_key.query_row([key], |found| found.get::<_, i64>(0)).optional()?,
             None => None,
         };
-        if by_id.or(by_key).is_none() {
+        let by_replay = match &task.replay_of {
+            Some(of) => {
+                let found = self.sql.find_replay.query_row([of.as_bytes()], |found| found.get::<_, i64>(0));
+                found.optional()?
+            }
+            None => None,
+        };
+        if by_id.or(by_key).or(by_replay).is_none() {
             let detail = format!("submission {row} is stored with another task than {}", task.id);
             return Err(StoreError::Conflict { detail });
         }

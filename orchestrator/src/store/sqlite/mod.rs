@@ -32,8 +32,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use self::commit::Writer;
 use self::pool::ReaderPool;
 use super::{
-    Batch, Claim, Committed, Existing, Lease, LogFilter, LogFrom, LogRead, ObituaryList, Reader, Recovered,
-    Registration, Result, Statistics, Store, StoreError, TaskFilter, TaskList, Workload,
+    Batch, Claim, Committed, Existing, IdList, Lease, LogFilter, LogFrom, LogRead, ObituaryList, Original,
+    Reader, Recovered, Registration, Result, Statistics, Store, StoreError, TaskFilter, TaskList, Workload,
 };
 
 /// A file that is only read, as the database container does.
@@ -149,6 +149,14 @@ impl Reader for SqliteReader {
         self.read(|connection| tasks::list(connection, filter, before, limit))
     }
 
+    fn ids(&self, filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> Result<IdList> {
+        self.read(|connection| tasks::ids(connection, filter, before, limit))
+    }
+
+    fn originals(&self, ids: &[TaskId]) -> Result<Vec<Original>> {
+        self.read(|connection| tasks::originals(connection, ids))
+    }
+
     fn outcomes(&self, after: OutcomeSeq, group: Option<&str>, limit: usize) -> Result<OutcomePage> {
         self.read(|connection| tasks::outcomes(connection, after, group, limit))
     }
@@ -202,6 +210,8 @@ delegate! {
     existing(tasks: &[NewTask]) -> Vec<Option<Existing>>;
     specs(ids: &[TaskId]) -> Vec<(TaskId, Workload)>;
     tasks(filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> TaskList;
+    ids(filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> IdList;
+    originals(ids: &[TaskId]) -> Vec<Original>;
     outcomes(after: OutcomeSeq, group: Option<&str>, limit: usize) -> OutcomePage;
     obituaries(before: Option<u64>, limit: usize) -> ObituaryList;
     logs(filter: &LogFilter, from: LogFrom, limit: usize) -> LogRead;

@@ -7,6 +7,7 @@ use clb_protocol::{
 };
 use rusqlite::{Connection, Row};
 
+use super::failure::from_json;
 use super::{logs, registry};
 use crate::store::{Recovered, Result, StoreError};
 
@@ -39,7 +40,8 @@ pub(super) fn restore(connection: &Connection, epoch: Epoch) -> Result<Recovered
 type Groups = Vec<(TaskId, String)>;
 
 fn open_tasks(connection: &Connection, pools: &mut Pools) -> Result<(Vec<RestoredTask>, Groups)> {
-    let sql = "SELECT t.seq, t.id, t.pool, t.priority, t.max_attempts, t.timeout_seconds, t.task_group
+    let sql = "SELECT t.seq, t.id, t.pool, t.priority, t.max_attempts, t.timeout_seconds, t.task_group,
+            t.submitted_at, t.not_before, t.retry
         FROM open_tasks o CROSS JOIN tasks t ON t.seq = o.task_seq ORDER BY o.task_seq";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
@@ -47,15 +49,20 @@ fn open_tasks(connection: &Connection, pools: &mut Pools) -> Result<(Vec<Restore
     while let Some(row) = rows.next()? {
         let id = TaskId::from_bytes(row.get(1)?);
         groups.extend(row.get::<_, Option<String>>(6)?.map(|group| (id, group)));
+        let retry = row.get_ref(9)?.as_str_or_null().map_err(rusqlite::Error::from)?;
         tasks.push(RestoredTask {
             id,
             seq: SubmissionSeq(row.get::<_, i64>(0)? as u64),
             pool: pools.name(row, 2)?,
             priority: row.get(3)?,
+            submitted_at: Timestamp(row.get(7)?),
+            not_before: row.get::<_, Option<i64>>(8)?.map(Timestamp),
             max_attempts: row.get(4)?,
             timeout_seconds: row.get(5)?,
+            retry: retry.map(from_json).transpose()?,
             spent: 0,
             last_attempt: AttemptNo(0),
+            rests_since: None,
             open: None,
             unjudged: Vec::new(),
         });
@@ -66,7 +73,7 @@ fn open_tasks(connection: &Connection, pools: &mut Pools) -> Result<(Vec<Restore
 /// Walks along the attempts and the tasks, both by the tasks' place.
 fn add_attempts(connection: &Connection, pools: &mut Pools, tasks: &mut [RestoredTask]) -> Result<()> {
     let sql = "SELECT a.task_seq, a.attempt, a.worker_pool, a.worker_slot, a.worker_generation, a.epoch,
-            a.started_at, a.costs, a.ended_at IS NULL, a.verdict IS NULL
+            a.started_at, a.costs, a.ended_at, a.verdict IS NULL
         FROM open_tasks o CROSS JOIN attempts a ON a.task_seq = o.task_seq ORDER BY o.task_seq, a.attempt";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
@@ -83,11 +90,14 @@ fn add_attempts(connection: &Connection, pools: &mut Pools, tasks: &mut [Restore
             });
         };
         task.last_attempt = AttemptNo(row.get(1)?);
-        task.spent += row.get::<_, u32>(7)?;
-        match (row.get(8)?, row.get(9)?) {
-            (true, _) => task.open = Some(attempt(row, pools)?),
-            (false, true) => task.unjudged.push(attempt(row, pools)?),
-            (false, false) => {}
+        let costs: u32 = row.get(7)?;
+        let ended_at = row.get::<_, Option<i64>>(8)?.map(Timestamp);
+        task.spent += costs;
+        task.rests_since = ended_at.filter(|_| costs > 0);
+        match (ended_at, row.get(9)?) {
+            (None, _) => task.open = Some(attempt(row, pools)?),
+            (Some(_), true) => task.unjudged.push(attempt(row, pools)?),
+            (Some(_), false) => {}
         }
     }
     Ok(())

@@ -37,12 +37,19 @@ fn lead(store: &SqliteStore) -> Epoch {
 fn batch(seq: u64, bytes: usize) -> Batch {
     let task = NewTask {
         id: TaskId::now(),
-        spec: TaskSpec { work: Work::spin(0.0, [Number::Integer(1); 2]), max_attempts: 1, timeout: 1.0 },
+        spec: TaskSpec {
+            work: Work::spin(0.0, [Number::Integer(1); 2]),
+            max_attempts: 1,
+            timeout: 1.0,
+            retry: None,
+        },
         pool: "default".into(),
         priority: 0,
+        not_before: None,
         group: Some("g".repeat(bytes)),
         labels: Labels::new(),
         idempotency_key: None,
+        replay_of: None,
     };
     let task = Box::new(task);
     let changes = vec![Change::TaskAccepted { seq: SubmissionSeq(seq), at: Timestamp(0), task }];
@@ -87,7 +94,29 @@ fn a_newer_version_is_left_alone() {
     drop(SqliteStore::open(&path).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&path);
-    assert!(matches!(error, StoreError::NewerVersion { found: 99, known: 1 }), "{error:?}");
+    assert!(matches!(error, StoreError::NewerVersion { found: 99, .. }), "{error:?}");
+}
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_it_has() {
+    let (_folder, path) = place();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("migrations/0001_initial.sql")).unwrap();
+    let id = TaskId::now();
+    let spec = r#"{"kind":"sleep","seconds":1.5,"add":[3,4],"max_attempts":3,"timeout":60.0}"#;
+    let sql = "INSERT INTO tasks VALUES (1, ?, 'default', 5, NULL, NULL, 'sleep', ?, 3, 60.0, NULL, 7)";
+    old.execute(sql, rusqlite::params![id.as_bytes(), spec]).unwrap();
+    old.execute_batch(
+        "INSERT INTO open_tasks VALUES (1); PRAGMA application_id = 0x434c4231; PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(old);
+    let store = SqliteStore::open(&path).unwrap();
+    let restored = store.restore(lead(&store)).unwrap().cluster.tasks.pop().unwrap();
+    assert_eq!((restored.id, restored.submitted_at), (id, Timestamp(7)));
+    assert_eq!((restored.retry, restored.not_before), (None, None));
+    let view = store.task(id).unwrap().unwrap();
+    assert_eq!((view.spec.get(), view.not_before, view.replay_of), (spec, None, None));
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::store::{Result, StoreError};
 
 /// What [`select`] needs, of `tasks t` and `outcomes o`.
 pub(super) const COLUMNS: &str = "t.seq, t.id, t.pool, t.task_group, t.labels, t.priority, t.kind, t.spec,
-    t.submitted_at, o.seq, o.state, o.finished_at, o.result, o.error_code, o.error_message";
+    t.submitted_at, o.seq, o.state, o.finished_at, o.result, o.error_code, o.error_message, t.not_before,
+    t.replay_of";
 
 /// How many bytes of specs and results a page has.
 const PAGE_BYTES: usize = 8 << 20;
@@ -74,9 +75,9 @@ fn task(row: &Row<'_>) -> Result<PlacedTask> {
         attempt: None,
         result: row.get::<_, Option<String>>(12)?.map(raw_json).transpose()?,
         error,
-        not_before: None,
+        not_before: row.get::<_, Option<i64>>(15)?.map(Timestamp),
         progress: None,
-        replay_of: None,
+        replay_of: row.get::<_, Option<[u8; 16]>>(16)?.map(TaskId::from_bytes),
         attempts: Vec::new(),
     };
     let outcome = row.get::<_, Option<i64>>(9)?.map(|seq| OutcomeSeq(seq as u64));

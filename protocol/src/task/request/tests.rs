@@ -1,5 +1,7 @@
-use super::super::Command;
+use super::super::{Command, Retry};
 use super::*;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
 
 fn pointers(result: Result<TaskRequest, ParseError>) -> Vec<String> {
     match result.unwrap_err() {
@@ -9,7 +11,7 @@ fn pointers(result: Result<TaskRequest, ParseError>) -> Vec<String> {
 }
 
 fn checked(body: &str) -> Result<NewTask, Vec<FieldError>> {
-    parse_task(body.as_bytes()).unwrap().check(TaskId::now(), None)
+    parse_task(body.as_bytes()).unwrap().check(TaskId::now(), None, NOW)
 }
 
 fn timeout_ms(task: &NewTask) -> u64 {
@@ -149,8 +151,94 @@ fn a_request_is_read_as_it_was_written() {
     for work in [timed, Work::Command(command)] {
         let mut request = TaskRequest::new(work);
         request.priority = Some(3);
+        request.retry = Some(RetryRequest { delay: Some(0.5), ..RetryRequest::default() });
+        request.not_before = Some(NOW);
         request.labels.insert("a".to_owned(), "b".to_owned());
         let json = serde_json::to_string(&request).unwrap();
         assert_eq!(parse_task(json.as_bytes()).unwrap(), request);
+    }
+}
+
+/// A good task with one field more.
+fn with(field: &str, value: &str) -> String {
+    format!(r#"{{"kind": "sleep", "seconds": 0, "{field}": {value}}}"#)
+}
+
+#[test]
+fn the_rests_between_attempts_have_their_defaults() {
+    for (written, expected) in [
+        ("null", None),
+        ("{}", None),
+        (r#"{"factor": 2, "max_delay": 30, "jitter": 0}"#, None),
+        (r#"{"delay": 0}"#, Some(Retry { delay: Some(0.0), ..Retry::default() })),
+        (r#"{"delay": 60}"#, Some(Retry { delay: Some(60.0), max_delay: 60.0, ..Retry::default() })),
+        (
+            r#"{"delay": 60, "factor": 1, "max_delay": 5, "jitter": 0.5}"#,
+            Some(Retry { delay: Some(60.0), factor: 1.0, max_delay: 5.0, jitter: 0.5 }),
+        ),
+    ] {
+        assert_eq!(checked(&with("retry", written)).unwrap().spec.retry, expected, "{written}");
+    }
+    let task = checked(&with("retry", r#"{"max_attempts": 7}"#)).unwrap();
+    assert_eq!((task.spec.max_attempts, task.spec.retry), (7, None));
+    let both = r#"{"kind": "sleep", "seconds": 0, "max_attempts": 7, "retry": {"max_attempts": 7}}"#;
+    assert_eq!(checked(both).unwrap().spec.max_attempts, 7);
+}
+
+#[test]
+fn what_is_no_rest_is_named() {
+    for (bad, pointer) in [
+        ("7", "/retry"),
+        ("[]", "/retry"),
+        (r#"{"xyz": 1}"#, "/retry/xyz"),
+        (r#"{"a/b": 1}"#, "/retry/a~1b"),
+        (r#"{"delay": "1"}"#, "/retry/delay"),
+        (r#"{"max_delay": [1]}"#, "/retry/max_delay"),
+        (r#"{"factor": true}"#, "/retry/factor"),
+        (r#"{"jitter": {}}"#, "/retry/jitter"),
+        (r#"{"max_attempts": 1.5}"#, "/retry/max_attempts"),
+    ] {
+        assert_eq!(pointers(parse_task(with("retry", bad).as_bytes())), [pointer], "{bad}");
+    }
+    let all = pointers(parse_task(with("retry", r#"{"delay": "1", "xyz": 1}"#).as_bytes()));
+    assert_eq!(all, ["/retry/delay", "/retry/xyz"]);
+}
+
+#[test]
+fn the_limits_of_the_rests_are_checked_and_named() {
+    for (field, bad) in [
+        ("delay", "-0.1"),
+        ("delay", "86400.1"),
+        ("max_delay", "-1"),
+        ("max_delay", "1e300"),
+        ("factor", "0.9"),
+        ("factor", "100.1"),
+        ("jitter", "-0.1"),
+        ("jitter", "1.1"),
+        ("max_attempts", "0"),
+        ("max_attempts", "101"),
+    ] {
+        let errors = checked(&with("retry", &format!(r#"{{"{field}": {bad}}}"#))).unwrap_err();
+        let found: Vec<&str> = errors.iter().map(|e| e.pointer.as_str()).collect();
+        assert_eq!(found, [format!("/retry/{field}")], "{bad}");
+    }
+    let both = r#"{"kind": "sleep", "seconds": 0, "max_attempts": 3, "retry": {"max_attempts": 4}}"#;
+    let errors = checked(both).unwrap_err();
+    assert_eq!((errors.len(), errors[0].pointer.as_str()), (1, "/retry/max_attempts"));
+}
+
+#[test]
+fn a_task_can_be_put_off_by_a_year_and_no_more() {
+    let not_before = |text: &str| checked(&with("not_before", text)).map(|task| task.not_before);
+    assert_eq!(not_before("null"), Ok(None));
+    // It is 2027-01-15T08:00:00Z.
+    assert_eq!(not_before("\"2027-01-15T08:00:01Z\""), Ok(Some(NOW + Duration::from_secs(1))));
+    assert_eq!(not_before("\"2027-01-15T10:00:00+02:00\""), Ok(Some(NOW)));
+    assert!(not_before("\"1999-01-01T00:00:00Z\"").is_ok(), "what is over says nothing");
+    assert!(not_before("\"2028-01-15T08:00:00Z\"").is_ok());
+    let errors = not_before("\"2028-01-17T00:00:00Z\"").unwrap_err();
+    assert_eq!((errors.len(), errors[0].pointer.as_str()), (1, "/not_before"));
+    for bad in ["7", "\"tomorrow\"", "\"\"", "\"2027-01-15\"", "\"2027-01-15T08:00:00\"", "[]"] {
+        assert_eq!(pointers(parse_task(with("not_before", bad).as_bytes())), ["/not_before"], "{bad}");
     }
 }
