@@ -49,6 +49,15 @@ async fn a_task_that_is_none_is_refused_by_its_pointers() {
         ("/max_attempts", with("max_attempts", "0")),
         ("/max_attempts", with("max_attempts", "101")),
         ("/timeout", with("timeout", "0")),
+        ("/retry", with("retry", "7")),
+        ("/retry/delay", with("retry", r#"{"delay": -1}"#)),
+        ("/retry/factor", with("retry", r#"{"factor": 0}"#)),
+        ("/retry/max_delay", with("retry", r#"{"max_delay": "1"}"#)),
+        ("/retry/jitter", with("retry", r#"{"jitter": 1.5}"#)),
+        ("/retry/max_attempts", with("retry", r#"{"max_attempts": 0}"#)),
+        ("/retry/xyz", with("retry", r#"{"xyz": 1}"#)),
+        ("/not_before", with("not_before", "\"tomorrow\"")),
+        ("/not_before", with("not_before", "\"2999-01-01T00:00:00Z\"")),
         ("/group", with("group", &long)),
         ("/labels/a", with("labels", &format!("{{\"a\": {long}}}"))),
         ("/labels", with("labels", "{\"a\": 1}")),
@@ -126,7 +135,11 @@ async fn what_is_not_there_is_not_found() {
     }
     for id in [UNKNOWN, "7", "..%2f..%2fetc", "%00", "%ff"] {
         is_refused(&cluster, 404, id, |door| door.get(&format!("/api/v1/tasks/{id}"))).await;
-        is_refused(&cluster, 404, id, |door| door.post(&format!("/api/v1/tasks/{id}/cancel"), "")).await;
+        is_refused(&cluster, 404, id, |door| door.get(&format!("/api/v1/tasks/{id}/explain"))).await;
+        for action in ["cancel", "replay"] {
+            let path = format!("/api/v1/tasks/{id}/{action}");
+            is_refused(&cluster, 404, id, |door| door.post(&path, "")).await;
+        }
     }
 }
 

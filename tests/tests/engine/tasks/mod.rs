@@ -1,6 +1,8 @@
-//! Submitting, showing, listing, cancelling and collecting tasks.
+//! Submitting, showing, listing, cancelling, replaying, explaining and collecting tasks.
 
 mod batches;
 mod listing;
+mod many;
 mod queue;
 mod submitting;
+mod waiting;
