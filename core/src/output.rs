@@ -143,6 +143,16 @@ pub enum Change {
         /// With which attempt; `None` when it was cancelled before the first.
         last: Option<LastAttempt>,
     },
+    /// What a command had written when it was cancelled. Kept once, as the result of a task that ended as
+    /// cancelled in this attempt.
+    CancelledOutputKept {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// What it gave, as JSON.
+        result: Box<RawValue>,
+    },
     /// A slot is about to get a new container.
     SlotFilled {
         /// The pool.

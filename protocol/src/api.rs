@@ -298,7 +298,7 @@ pub enum Role {
 }
 
 /// The data of the event `task` of `GET /api/v1/events`: a task has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskEvent {
     /// Which task.
     pub id: TaskId,
@@ -310,6 +310,9 @@ pub struct TaskEvent {
     pub attempt: Option<AttemptNo>,
     /// What it belongs to.
     pub group: Option<String>,
+    /// How far it is, while it runs and has told.
+    #[serde(default)]
+    pub progress: Option<Progress>,
     /// When it changed.
     pub at: Timestamp,
 }

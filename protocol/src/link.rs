@@ -14,6 +14,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::api::Progress;
 use crate::time::micros;
 use crate::{
     AttemptNo, ContainerId, ContainerNo, Epoch, Incarnation, MemberName, TaskId, Timestamp, WorkerId,
@@ -111,8 +112,8 @@ pub enum Yield {
     Failed(Failure),
     /// The attempt outran the task's timeout; with what it gave until then, if anything.
     TimedOut(Option<Box<RawValue>>),
-    /// The attempt ended because the leader cancelled it.
-    Cancelled,
+    /// The attempt ended because the leader cancelled it; with what it gave until then, if anything.
+    Cancelled(Option<Box<RawValue>>),
 }
 
 impl Yield {
@@ -126,10 +127,9 @@ impl Yield {
     pub fn result_bytes(&self) -> usize {
         match self {
             Self::Succeeded(result) => result.get().len(),
-            Self::Failed(Failure { result, .. }) | Self::TimedOut(result) => {
+            Self::Failed(Failure { result, .. }) | Self::TimedOut(result) | Self::Cancelled(result) => {
                 result.as_ref().map_or(0, |result| result.get().len())
             }
-            Self::Cancelled => 0,
         }
     }
 }
@@ -210,9 +210,23 @@ pub struct WorkerReport {
     /// Orders that the worker gives back unfinished because it is about to stop. It takes no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Leaving>,
+    /// How far attempts are that told so since the last report; on a new link all that ever did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<AttemptProgress>,
     /// Its log lines since the last report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<LogLine>,
+}
+
+/// How far a running attempt is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptProgress {
+    /// The task.
+    pub task: TaskId,
+    /// Which attempt of it.
+    pub attempt: AttemptNo,
+    /// What it told last.
+    pub progress: Progress,
 }
 
 /// A worker's farewell.

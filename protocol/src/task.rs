@@ -20,7 +20,9 @@ pub use command::{
 };
 pub(crate) use request::escape;
 pub use request::{FieldError, ParseError, TaskRequest, parse_batch, parse_ndjson, parse_task};
-pub use result::{CommandResult, Exit, MAX_OUTPUT_BYTES, OutOfMemory, Output, Truncated};
+pub use result::{
+    CommandResult, Exit, MAX_OUTPUT_BYTES, OutOfMemory, Output, OutputStream, Truncated, missing,
+};
 pub use retry::{MAX_DELAY_SECONDS, MAX_FACTOR, Retry, RetryRequest};
 pub use work::{Kind, Timed, Work};
 

@@ -1,6 +1,7 @@
 //! Requests as any caller would send them: one connection each, so that none is left from a dead server.
 
 mod events;
+mod stream;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
 pub use events::{Event, Events};
+pub use stream::Stream;
 
 /// Longer than the longest `wait` of the API.
 const LIMIT: Duration = Duration::from_secs(75);
@@ -109,6 +111,15 @@ impl Call {
     pub async fn listen(&self) -> Events {
         match self.begin().await {
             Ok(answer) if answer.status() == 200 => Events::new(answer.into_body()),
+            Ok(answer) => panic!("{}: {}", self.url, answer.status()),
+            Err(why) => panic!("{why}"),
+        }
+    }
+
+    /// Sends it and reads the answer as it comes.
+    pub async fn open(&self) -> Stream {
+        match self.begin().await {
+            Ok(answer) if answer.status() == 200 => Stream::new(answer.into_body()),
             Ok(answer) => panic!("{}: {}", self.url, answer.status()),
             Err(why) => panic!("{why}"),
         }

@@ -28,4 +28,4 @@ pub mod tasks;
 
 pub use cluster::{Cluster, Setup};
 pub use patience::{LONG, SOON, eventually};
-pub use tasks::{sleep, spin};
+pub use tasks::{command, sleep, spin, steps};

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use clb_protocol::link::Yield;
 use clb_protocol::task::{self, Argv};
 use clb_protocol::{AttemptNo, TaskId};
+use clb_worker::run::Told;
 use clb_worker::run::command::{Job, Launcher, SHEPHERD, Shepherds, shepherd_main};
 use tokio::sync::mpsc;
 
@@ -61,7 +62,7 @@ fn bare(program: &str, tasks: usize, at_once: usize) -> f64 {
 fn kept(program: &str, tasks: usize, at_once: usize) -> std::io::Result<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (tell, mut ended) = mpsc::unbounded_channel();
+        let (tell, mut told) = mpsc::unbounded_channel();
         let mut shepherds = Shepherds::new(Launcher::own(), tell);
         let mut start = || {
             let command = task::Command::new(Argv::new::<&str>(program, []));
@@ -77,7 +78,7 @@ fn kept(program: &str, tasks: usize, at_once: usize) -> std::io::Result<f64> {
         let began = Instant::now();
         (0..at_once.min(tasks)).for_each(|_| start());
         for done in 1..=tasks {
-            let Some(end) = ended.recv().await else { break };
+            let Some(Told::Ended(end)) = told.recv().await else { break };
             assert!(matches!(end.gave, Yield::Succeeded(_)), "{:?}", end.gave);
             if done + at_once <= tasks {
                 start();

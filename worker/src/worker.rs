@@ -8,22 +8,23 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use clb_protocol::Incarnation;
 use clb_protocol::link::WorkerOrder;
+use clb_protocol::task::{CommandResult, Output};
 use http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::agent::{Agent, Effect, Greeting, Identity, Now, Wish};
+use crate::agent::{Agent, Effect, Greeting, Identity, Now, Whereabouts, Wish};
 use crate::config::Config;
 use crate::journal::{Journal, Note};
 use crate::link::{self, Found, Link, LinkError, Quest};
-use crate::run::Ended;
-use crate::run::command::{Launcher, Shepherds};
+use crate::run::Told;
+use crate::run::command::{Launcher, Piece, Shepherds};
 use crate::{container_id, meter, pages};
 
 pub(crate) use crate::agent::Ending;
-pub(crate) use desk::{Ask, Desk, DeskClosed};
+pub(crate) use desk::{Ask, Desk, DeskClosed, Question};
 
 /// A link that ends sooner counts as a failure to find a leader.
 const SHORT_LINK: Duration = Duration::from_secs(1);
@@ -51,7 +52,7 @@ pub(crate) enum StartError {
 /// What happened.
 enum Event {
     Heard(Result<WorkerOrder, LinkError>),
-    Ended(Ended),
+    Told(Told),
     Found(Found),
     Asked(Ask),
     Room,
@@ -76,8 +77,8 @@ pub(crate) struct Worker {
     short_links: u32,
     seeking: Option<Seeking>,
     asks: mpsc::Receiver<Ask>,
-    ended: mpsc::UnboundedReceiver<Ended>,
-    tell_ended: mpsc::UnboundedSender<Ended>,
+    told: mpsc::UnboundedReceiver<Told>,
+    tell: mpsc::UnboundedSender<Told>,
     shepherds: Shepherds,
     buffer: BytesMut,
 }
@@ -116,7 +117,7 @@ impl Worker {
             stop_grace: config.stop_grace,
         };
         let bearer = |token: &String| HeaderValue::try_from(format!("Bearer {token}")).ok();
-        let (tell_ended, ended) = mpsc::unbounded_channel();
+        let (tell, told) = mpsc::unbounded_channel();
         Self {
             agent: Agent::new(identity, new_incarnation(), Now::read()),
             journal,
@@ -127,9 +128,9 @@ impl Worker {
             short_links: 0,
             seeking: None,
             asks,
-            ended,
-            shepherds: Shepherds::new(launcher, tell_ended.clone()),
-            tell_ended,
+            told,
+            shepherds: Shepherds::new(launcher, tell.clone()),
+            tell,
             buffer: BytesMut::new(),
         }
     }
@@ -157,7 +158,7 @@ impl Worker {
         let writer = if self.wants_to_speak(now) { self.link.as_ref().and_then(Link::writer) } else { None };
         tokio::select! {
             heard = hear(self.link.as_mut()) => Event::Heard(heard),
-            Some(ended) = self.ended.recv() => Event::Ended(ended),
+            Some(told) = self.told.recv() => Event::Told(told),
             found = found(self.seeking.as_mut()) => Event::Found(found),
             Some(ask) = self.asks.recv() => Event::Asked(ask),
             () = link::room(writer) => Event::Room,
@@ -173,14 +174,43 @@ impl Worker {
                 self.handle_arrived(now);
             }
             Event::Heard(Err(error)) => self.handle_unlinked(&error, now),
-            Event::Ended(ended) => self.agent.handle_ended(ended, now),
+            Event::Told(told) => self.handle_told(told, now),
             Event::Found(found) => self.handle_found(found, now),
             Event::Asked(Ask::Leave) => self.agent.handle_leave(now),
             // Who asked and went away needs no answer.
             Event::Asked(Ask::View(answer)) => drop(answer.send(self.agent.view())),
+            Event::Asked(Ask::Read(question)) => self.read(question, now),
             Event::Asked(Ask::Flip(answer)) => drop(answer.send(self.agent.flip(new_incarnation(), now))),
             Event::Room | Event::Time => {}
         }
+    }
+
+    fn handle_told(&mut self, told: Told, now: Now) {
+        match told {
+            Told::Ended(ended) => self.agent.handle_ended(ended, now),
+            Told::Progress(key, progress) => self.agent.handle_progress(key, progress),
+        }
+    }
+
+    /// Has a question about an output answered. Who asks again because a program has ended must find it
+    /// ended here too.
+    fn read(&mut self, question: Question, now: Now) {
+        while let Ok(told) = self.told.try_recv() {
+            self.handle_told(told, now);
+        }
+        let Question { key, read, reply } = question;
+        let gave = match self.agent.whereabouts(key) {
+            Whereabouts::Running => return self.shepherds.read(key, read, reply),
+            Whereabouts::Unknown => None,
+            Whereabouts::Ended(gave) => Some(gave),
+        };
+        let piece = gave.map(|gave| {
+            let result = gave.and_then(|gave| serde_json::from_str::<CommandResult>(gave.get()).ok());
+            let output = result.as_ref().map(|result| result.output(read.stream));
+            Piece::of_ended(output.unwrap_or(&Output::default()), read.from)
+        });
+        // Who went away needs no answer.
+        drop(reply.send(piece));
     }
 
     /// Handles all orders that came together, so that one report answers them together.
@@ -288,7 +318,7 @@ impl Worker {
         for effect in self.agent.take_effects() {
             match effect {
                 Effect::Note(at, note) => self.journal.note(at, note),
-                Effect::Burn(burner) => burner.start(&self.tell_ended),
+                Effect::Burn(burner) => burner.start(&self.tell),
                 Effect::Start(job) => self.shepherds.start(job),
                 Effect::Stop(key, stop) => self.shepherds.stop(key, stop),
                 Effect::Abandon(key) => self.shepherds.abandon(key),

@@ -100,6 +100,9 @@ impl Cluster {
         out.notes.push(Note::ReceivedResult(id));
         let Some(task) = self.tasks.get(&id).filter(|task| task.is_stored()) else {
             out.changes.push(evidence(&result));
+            if let Yield::Cancelled(Some(result)) = result.gave {
+                out.changes.push(Change::CancelledOutputKept { task: id, attempt, result });
+            }
             return;
         };
         let is_current = task.running().is_some_and(|r| r.attempt == attempt && r.worker == *worker);
@@ -129,12 +132,14 @@ impl Cluster {
                 let verdict = timed_out(task.timeout_ms);
                 self.fail(id, &verdict, result, now, out);
             }
-            Yield::Cancelled if is_current => {
+            Yield::Cancelled(_) if is_current => {
                 let verdict =
                     Verdict::new(VerdictKind::Cancelled, "The worker gave it up without being asked");
                 self.requeue(id, verdict, now, out);
             }
-            Yield::Failed(_) | Yield::TimedOut(_) | Yield::Cancelled => out.changes.push(evidence(&result)),
+            Yield::Failed(_) | Yield::TimedOut(_) | Yield::Cancelled(_) => {
+                out.changes.push(evidence(&result));
+            }
         }
     }
 
@@ -369,7 +374,9 @@ fn exhausted(task: &Task, last: &Verdict) -> TaskError {
 /// What is noted of an attempt whose result changes nothing any more.
 fn evidence(result: &AttemptResult) -> Change {
     let verdict = match result.gave {
-        Yield::Cancelled => Verdict::new(VerdictKind::Cancelled, "It was stopped because its task had ended"),
+        Yield::Cancelled(_) => {
+            Verdict::new(VerdictKind::Cancelled, "It was stopped because its task had ended")
+        }
         _ => Verdict::new(VerdictKind::Superseded, "Another attempt's outcome was recorded first"),
     };
     Change::AttemptJudged { task: result.task, attempt: result.attempt, verdict, costs: false }

@@ -4,6 +4,7 @@ use clb_protocol::api::{TaskCounts, WorkerState, WorkerView};
 use clb_protocol::{Epoch, TaskId};
 
 use crate::fleet::{Link, Slot, Stage};
+use crate::task::{RunningAttempt, Task};
 
 use super::Cluster;
 
@@ -18,6 +19,12 @@ impl Cluster {
     #[must_use]
     pub fn is_open(&self, id: TaskId) -> bool {
         self.tasks.contains(&id)
+    }
+
+    /// The attempt of a task that a worker has now.
+    #[must_use]
+    pub fn running_attempt(&self, id: TaskId) -> Option<&RunningAttempt> {
+        self.tasks.get(&id).and_then(Task::running)
     }
 
     /// How many tasks stand where.

@@ -23,6 +23,9 @@ use crate::node::Role;
 /// How long a page waits for what the leader says.
 const STANDING_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long a worker may take to begin its answer.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
+
 /// Sends requests on to a leader.
 #[derive(Clone)]
 pub(super) struct Forwarder(Client<HttpConnector, Body>);
@@ -50,12 +53,14 @@ impl Forwarder {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: &str, token: Option<&str>) -> Option<T> {
-        let mut request = Request::get(url);
-        if let Some(token) = token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let answer = self.0.request(request.body(Body::empty()).ok()?).await.ok()?;
+        let answer = self.0.request(get(url, token)?).await.ok()?;
         serde_json::from_slice(&answer.into_body().collect().await.ok()?.to_bytes()).ok()
+    }
+
+    /// What somebody at this address answers, its body as it comes.
+    pub(super) async fn open(&self, url: &str, token: Option<&str>) -> Option<Response> {
+        let asked = self.0.request(get(url, token)?);
+        Some(timeout(OPEN_LIMIT, asked).await.ok()?.ok()?.map(Body::new))
     }
 
     async fn send(&self, url: &str, mut request: Request) -> Response {
@@ -73,6 +78,14 @@ impl Forwarder {
             .into_response(),
         }
     }
+}
+
+fn get(url: &str, token: Option<&str>) -> Option<Request> {
+    let mut request = Request::get(url);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    request.body(Body::empty()).ok()
 }
 
 /// Lets a request through where this orchestrator leads, and forwards it otherwise.

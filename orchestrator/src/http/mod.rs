@@ -6,11 +6,14 @@ mod forward;
 mod guard;
 mod links;
 mod many;
+mod output;
 mod pages;
 mod problem;
 mod replay;
 mod system;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::leader::Handle;
@@ -40,6 +44,7 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(3);
 pub(crate) struct Door {
     node: Arc<Node>,
     forwarder: forward::Forwarder,
+    readers: Arc<Semaphore>,
 }
 
 impl Door {
@@ -75,7 +80,8 @@ impl Door {
 
 /// Serves until it is aborted.
 pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener) {
-    let door = Door { node, forwarder: forward::Forwarder::new() };
+    let readers = Arc::new(Semaphore::new(output::MOST_READERS));
+    let door = Door { node, forwarder: forward::Forwarder::new(), readers };
     let app = router(door);
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // A connection without it is only slower.
@@ -96,6 +102,7 @@ fn router(door: Door) -> Router {
         .route("/api/v1/tasks/{id}/explain", get(explain::explain))
         .route("/api/v1/tasks/{id}/replay", post(replay::one))
         .route("/api/v1/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/api/v1/tasks/{id}/output", get(output::show))
         .route("/api/v1/outcomes", get(tasks::outcomes))
         .route("/api/v1/cluster", get(system::cluster))
         .route("/api/v1/workers", get(system::workers))

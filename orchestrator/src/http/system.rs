@@ -53,6 +53,15 @@ impl Query {
         self.value(name, &least, &most)
     }
 
+    /// `true` or `false`.
+    pub(super) fn switch(&mut self, name: &str) -> Result<bool, Refusal> {
+        match self.text(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Refusal::parameter(name, "must be true or false")),
+        }
+    }
+
     /// All `label.KEY=VALUE`.
     pub(super) fn labels(&mut self) -> Vec<(String, String)> {
         let (labels, rest) =

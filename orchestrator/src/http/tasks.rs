@@ -217,7 +217,9 @@ pub(super) async fn show(
             return task.map(Json).ok_or_else(Refusal::unknown_task);
         }
     }
-    Ok(Json(find(&door, id).await?))
+    let mut task = find(&door, id).await?;
+    door.leader()?.board().complete([&mut task]);
+    Ok(Json(task))
 }
 
 pub(super) async fn cancel(
@@ -251,7 +253,8 @@ pub(super) async fn list(
     let filter =
         TaskFilter { state, is_open: false, pool, group: query.text("group"), labels: query.labels() };
     query.finish()?;
-    let page = door.read(move |store| store.tasks(&filter, before, limit as usize)).await?;
+    let mut page = door.read(move |store| store.tasks(&filter, before, limit as usize)).await?;
+    door.leader()?.board().complete(&mut page.tasks);
     Ok(Json(TaskPage { tasks: page.tasks, next: page.next.map(|seq| seq.to_string()) }))
 }
 

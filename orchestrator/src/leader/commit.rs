@@ -67,7 +67,10 @@ impl Pending {
             Change::AttemptEnded { task, .. } | Change::AttemptJudged { task, .. } => {
                 self.write_start_of(*task, None);
             }
-            Change::TaskAccepted { .. } | Change::SlotFilled { .. } | Change::Died(_) => {}
+            Change::TaskAccepted { .. }
+            | Change::CancelledOutputKept { .. }
+            | Change::SlotFilled { .. }
+            | Change::Died(_) => {}
         }
         self.batch.changes.push(change);
         self.is_urgent = true;

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use clb_core::output::{Change, Ending};
-use clb_protocol::api::{LogView, TaskEvent, TaskState};
-use clb_protocol::{ContainerNo, Epoch, TaskId, Timestamp};
+use clb_protocol::api::{LogView, Progress, TaskEvent, TaskState};
+use clb_protocol::{AttemptNo, ContainerNo, Epoch, TaskId, Timestamp};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::groups::Groups;
 use super::logbook::Logbook;
+use super::progress::Board;
 use crate::store::Batch;
 
 /// How many events are kept.
@@ -52,6 +53,7 @@ pub(crate) struct Feed {
     epoch: Epoch,
     ring: Mutex<Ring>,
     listened_at: AtomicI64,
+    board: Board,
 }
 
 #[derive(Debug, Default)]
@@ -70,8 +72,14 @@ impl Feed {
         for (task, group) in groups {
             ring.groups.insert(*task, group);
         }
-        let feed = Self { epoch, ring: Mutex::new(ring), listened_at: AtomicI64::new(i64::MIN) };
+        let board = Board::default();
+        let feed = Self { epoch, ring: Mutex::new(ring), listened_at: AtomicI64::new(i64::MIN), board };
         (Arc::new(feed), watch::Sender::new(0))
+    }
+
+    /// How far running tasks are.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Where a new listener begins, which is now.
@@ -132,10 +140,10 @@ impl Feed {
         logbook: &Logbook,
         news: &watch::Sender<Cursor>,
     ) {
-        let is_heard = Timestamp::now().0 < self.listened_at.load(Ordering::Relaxed);
+        let is_heard = self.is_heard();
         let mut ring = self.ring();
         for change in &batch.changes {
-            ring.take_in(change, left_out, is_heard);
+            ring.take_in(change, left_out, is_heard, &self.board);
         }
         if is_heard {
             for line in &batch.logs {
@@ -157,6 +165,39 @@ impl Feed {
         news.send_if_modified(|seen| std::mem::replace(seen, end) != end);
     }
 
+    /// Publishes how far a running task is.
+    pub(super) fn publish_progress(
+        &self,
+        task: TaskId,
+        attempt: AttemptNo,
+        worker: String,
+        progress: Progress,
+        news: &watch::Sender<Cursor>,
+    ) {
+        self.board.put(task, attempt, progress.clone());
+        if !self.is_heard() {
+            return;
+        }
+        let mut ring = self.ring();
+        let event = TaskEvent {
+            id: task,
+            state: TaskState::Running,
+            worker: Some(worker),
+            attempt: Some(attempt),
+            group: ring.groups.get(task).map(str::to_owned),
+            at: progress.at,
+            progress: Some(progress),
+        };
+        ring.push(Event::Task(event));
+        let end = ring.end();
+        drop(ring);
+        news.send_replace(end);
+    }
+
+    fn is_heard(&self) -> bool {
+        Timestamp::now().0 < self.listened_at.load(Ordering::Relaxed)
+    }
+
     fn listen(&self) {
         let until = Timestamp::now() + LISTENED;
         self.listened_at.store(until.0, Ordering::Relaxed);
@@ -172,7 +213,7 @@ impl Ring {
         self.first + self.events.len() as Cursor
     }
 
-    fn take_in(&mut self, change: &Change, left_out: &BTreeSet<TaskId>, is_heard: bool) {
+    fn take_in(&mut self, change: &Change, left_out: &BTreeSet<TaskId>, is_heard: bool, board: &Board) {
         if let Change::TaskAccepted { task, .. } = change {
             if left_out.contains(&task.id) {
                 return;
@@ -183,6 +224,9 @@ impl Ring {
         }
         if is_heard && let Some(mut event) = task_event(change) {
             event.group = self.groups.get(event.id).map(str::to_owned);
+            if event.state == TaskState::Running {
+                event.progress = board.of(event.id, event.attempt);
+            }
             self.push(Event::Task(event));
         }
         if let Change::TaskEnded { task, .. } = change {
@@ -219,7 +263,15 @@ fn name_of(logbook: &Logbook, container: ContainerNo) -> String {
 }
 
 fn task_event(change: &Change) -> Option<TaskEvent> {
-    let event = |id, state, worker, attempt, at| TaskEvent { id, state, worker, attempt, group: None, at };
+    let event = |id, state, worker, attempt, at| TaskEvent {
+        id,
+        state,
+        worker,
+        attempt,
+        group: None,
+        progress: None,
+        at,
+    };
     Some(match change {
         Change::TaskAccepted { at, task, .. } => event(task.id, TaskState::Queued, None, None, *at),
         Change::AttemptStarted { task, attempt, worker, at, .. } => {
@@ -237,7 +289,10 @@ fn task_event(change: &Change) -> Option<TaskEvent> {
             let worker = last.as_ref().map(|last| last.worker.name());
             event(*task, state, worker, last.as_ref().map(|last| last.attempt), *at)
         }
-        Change::AttemptJudged { .. } | Change::SlotFilled { .. } | Change::Died(_) => return None,
+        Change::AttemptJudged { .. }
+        | Change::CancelledOutputKept { .. }
+        | Change::SlotFilled { .. }
+        | Change::Died(_) => return None,
     })
 }
 

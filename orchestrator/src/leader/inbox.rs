@@ -7,10 +7,12 @@ use clb_core::output::CancelReceipt;
 use clb_protocol::api::{CandidateView, Explanation, PlacementView, TaskCounts, WorkerView};
 use clb_protocol::link::{ContainerIdentity, LogLine, WorkerHello, WorkerOrder, WorkerReport};
 use clb_protocol::task::NewTask;
-use clb_protocol::{ContainerNo, TaskId, Timestamp};
+use clb_protocol::{AttemptNo, ContainerNo, TaskId, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::feed::{Cursor, Feed};
+use super::followers::Whereabouts;
+use super::progress::Board;
 use crate::store::Member;
 
 /// What became of one submitted task.
@@ -60,6 +62,15 @@ pub(crate) enum Message {
         id: TaskId,
         /// Answered once the outcome can be read from the store.
         reply: oneshot::Sender<()>,
+    },
+    /// Tell where a task is.
+    Find {
+        /// Which one.
+        id: TaskId,
+        /// With an attempt: once it runs in this one or a later one, or has ended. Without: now.
+        from: Option<AttemptNo>,
+        /// Where it is.
+        reply: oneshot::Sender<Whereabouts>,
     },
     /// A worker opened a link.
     Joined {
@@ -177,6 +188,21 @@ impl Handle {
     /// Why a task stands where it stands.
     pub(crate) async fn explain(&self, id: TaskId) -> Option<Explained> {
         self.ask(|reply| Message::Explain { id, reply }).await
+    }
+
+    /// How far running tasks are.
+    pub(crate) fn board(&self) -> &Board {
+        self.feed.board()
+    }
+
+    /// Where a task is now.
+    pub(crate) async fn find(&self, id: TaskId) -> Option<Whereabouts> {
+        self.ask(|reply| Message::Find { id, from: None, reply }).await
+    }
+
+    /// Where a task is once it runs in this attempt or a later one, or has ended.
+    pub(crate) async fn find_from(&self, id: TaskId, from: AttemptNo) -> Option<Whereabouts> {
+        self.ask(|reply| Message::Find { id, from: Some(from), reply }).await
     }
 
     /// Waits until a task has ended, or is not open.

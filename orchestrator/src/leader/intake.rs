@@ -2,12 +2,15 @@
 
 use clb_core::input::{Input, LinkNo};
 use clb_core::output::Receipt;
-use clb_protocol::link::{ContainerIdentity, ContainerRole, WorkerHello, WorkerOrder, WorkerReport};
+use clb_protocol::link::{
+    AttemptProgress, ContainerIdentity, ContainerRole, WorkerHello, WorkerOrder, WorkerReport,
+};
 use clb_protocol::task::NewTask;
-use clb_protocol::{TaskId, Timestamp};
+use clb_protocol::{AttemptNo, TaskId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Release;
+use super::followers::{Whereabouts, whereabouts};
 use super::inbox::{Explained, Message, Standing, Submitted};
 use super::term::Term;
 use crate::store::Workload;
@@ -34,6 +37,7 @@ impl Term {
                     let _ = reply.send(());
                 }
             }
+            Message::Find { id, from, reply } => self.find(id, from, reply),
             Message::Joined { hello, orders, reply } => self.join(*hello, orders, reply, now),
             Message::Reported { link, report } => self.report(link, report, now),
             Message::Closed(link) => {
@@ -67,6 +71,21 @@ impl Term {
                 self.pending.write_starts();
                 self.stepping_down = true;
             }
+        }
+    }
+
+    fn find(&mut self, id: TaskId, from: Option<AttemptNo>, reply: oneshot::Sender<Whereabouts>) {
+        let is = if self.cluster.is_open(id) || self.ending.contains(&id) {
+            whereabouts(&self.cluster, id)
+        } else {
+            Whereabouts::Ended
+        };
+        match (&is, from) {
+            (Whereabouts::Waiting, Some(from)) => self.followers.add(id, from, reply),
+            (Whereabouts::Running { attempt, .. }, Some(from)) if *attempt < from => {
+                self.followers.add(id, from, reply);
+            }
+            _ => drop(reply.send(is)),
         }
     }
 
@@ -119,6 +138,12 @@ impl Term {
         }
         let leaving = report.leaving.map(|leaving| leaving.returned);
         self.handle(Input::WorkerReported { link, finished: report.finished, leaving }, now);
+        for AttemptProgress { task, attempt, progress } in report.progress {
+            let running = self.cluster.running_attempt(task).filter(|running| running.attempt == attempt);
+            if let Some(worker) = running.map(|running| running.worker.name()) {
+                self.feed.publish_progress(task, attempt, worker, progress, &self.news);
+            }
+        }
     }
 }
 

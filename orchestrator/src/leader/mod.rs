@@ -10,17 +10,20 @@
 
 mod commit;
 mod feed;
+mod followers;
 mod groups;
 mod inbox;
 mod intake;
 mod links;
 mod logbook;
 mod outflow;
+mod progress;
 mod specs;
 mod term;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use feed::{Feed, Wanted, frame};
+pub(crate) use followers::Whereabouts;
 pub(crate) use inbox::{Explained, Handle, Message, Submitted};
 pub(crate) use term::{Beginning, End, Term};

@@ -52,6 +52,8 @@ impl Term {
                 self.pending.push_release(Release::Ended(*task));
             }
         }
+        self.feed.board().take_in(&out.changes);
+        self.followers.take_in(&out.changes, &self.cluster);
         for change in out.changes.drain(..) {
             self.pending.push(change);
         }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::commit::{Pending, Release, accepted};
 use super::feed::{Cursor, Feed};
+use super::followers::Followers;
 use super::inbox::{Handle, Message, Submitted};
 use super::links::Links;
 use super::logbook::Logbook;
@@ -70,6 +71,7 @@ pub(crate) struct Term {
     /// Tasks whose outcome is not on disk yet.
     pub(super) ending: BTreeSet<TaskId>,
     pub(super) watchers: BTreeMap<TaskId, Vec<oneshot::Sender<()>>>,
+    pub(super) followers: Followers,
     pub(super) trouble: Option<String>,
     /// Waits until no worker is left.
     pub(super) retirement: Option<oneshot::Sender<()>>,
@@ -136,6 +138,7 @@ impl Term {
             pending,
             ending: BTreeSet::new(),
             watchers: BTreeMap::new(),
+            followers: Followers::default(),
             ran_at: now,
             trouble: None,
             retirement: None,
@@ -279,6 +282,7 @@ impl Term {
                 Release::Ack(link, task, attempt) => acks.entry(link).or_default().push((task, attempt)),
                 Release::Ended(id) => {
                     self.ending.remove(&id);
+                    self.followers.end(id);
                     for watcher in self.watchers.remove(&id).unwrap_or_default() {
                         let _ = watcher.send(());
                     }

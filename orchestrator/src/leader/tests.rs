@@ -8,29 +8,30 @@ use clb_core::Config;
 use clb_core::config::Pool;
 use clb_core::input::{Cancellable, Input, SeenWorker};
 use clb_core::output::{CancelReceipt, FleetAction};
-use clb_protocol::api::TaskState;
+use clb_protocol::api::{Progress, TaskState};
 use clb_protocol::link::{
-    AttemptResult, ContainerIdentity, ContainerRole, Welcome, WorkerHello, WorkerOrder, WorkerReport, Yield,
+    AttemptProgress, AttemptResult, ContainerIdentity, ContainerRole, Welcome, WorkerHello, WorkerOrder,
+    WorkerReport, Yield,
 };
 use clb_protocol::task::{NewTask, Number, TaskSpec, Work};
-use clb_protocol::{Epoch, Generation, Incarnation, LogSeq, SlotNo, TaskId, Timestamp, WorkerId};
+use clb_protocol::{AttemptNo, Epoch, Generation, Incarnation, LogSeq, SlotNo, TaskId, Timestamp, WorkerId};
 use serde_json::value::to_raw_value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Beginning, End, Explained, Handle, Message, Submitted, Term};
+use super::{Beginning, End, Explained, Handle, Message, Submitted, Term, Wanted, Whereabouts};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Claim, LogFilter, LogFrom, Reader, Store};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Bench {
+pub(crate) struct Bench {
     _folder: TempDir,
-    store: Arc<SqliteStore>,
-    epoch: Epoch,
-    handle: Handle,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) epoch: Epoch,
+    pub(crate) handle: Handle,
     actions: mpsc::UnboundedReceiver<FleetAction>,
     term: JoinHandle<End>,
 }
@@ -41,7 +42,7 @@ fn claim(name: &str) -> Claim {
 
 impl Bench {
     /// A term with a place for one worker.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("clb.db")).unwrap());
         let now = Timestamp::now();
@@ -74,7 +75,7 @@ impl Bench {
     }
 
     /// The worker that the leader asked for joins.
-    async fn join(&mut self) -> Played {
+    pub(crate) async fn join(&mut self) -> Played {
         let FleetAction::Create { worker, .. } = self.next_action().await else { panic!("no container") };
         let (orders, heard) = mpsc::unbounded_channel();
         let hello = WorkerHello {
@@ -92,12 +93,12 @@ impl Bench {
         played
     }
 
-    async fn end(&mut self) -> End {
+    pub(crate) async fn end(&mut self) -> End {
         timeout(PATIENCE, &mut self.term).await.unwrap().unwrap()
     }
 }
 
-struct Played {
+pub(crate) struct Played {
     handle: Handle,
     link: clb_core::input::LinkNo,
     heard: mpsc::UnboundedReceiver<WorkerOrder>,
@@ -105,7 +106,7 @@ struct Played {
 
 impl Played {
     /// The next order that is not a ping.
-    async fn hear(&mut self) -> WorkerOrder {
+    pub(crate) async fn hear(&mut self) -> WorkerOrder {
         loop {
             match timeout(PATIENCE, self.heard.recv()).await.unwrap().unwrap() {
                 WorkerOrder::Ping => {}
@@ -116,23 +117,31 @@ impl Played {
 
     /// Waits for one task and gives its result.
     async fn run_one(&mut self, epoch: Epoch) -> TaskId {
+        let (task, attempt) = self.begin_one().await;
+        let gave = Yield::Succeeded(to_raw_value(&BTreeMap::from([("sum", 7)])).unwrap());
+        self.give(task, attempt, epoch, gave);
+        task
+    }
+
+    /// Waits for an order to run a task.
+    pub(crate) async fn begin_one(&mut self) -> (TaskId, AttemptNo) {
         let WorkerOrder::Run(orders) = self.hear().await else { panic!("not an order to run") };
+        (orders[0].task, orders[0].attempt)
+    }
+
+    /// Reports what an attempt gave.
+    pub(crate) fn give(&self, task: TaskId, attempt: AttemptNo, epoch: Epoch, gave: Yield) {
         let now = Timestamp::now();
-        let result = AttemptResult {
-            task: orders[0].task,
-            attempt: orders[0].attempt,
-            epoch,
-            started_at: now,
-            ended_at: now,
-            gave: Yield::Succeeded(to_raw_value(&BTreeMap::from([("sum", 7)])).unwrap()),
-        };
-        let report = WorkerReport { finished: vec![result], ..WorkerReport::default() };
+        let result = AttemptResult { task, attempt, epoch, started_at: now, ended_at: now, gave };
+        self.report(WorkerReport { finished: vec![result], ..WorkerReport::default() });
+    }
+
+    pub(crate) fn report(&self, report: WorkerReport) {
         self.handle.tell(Message::Reported { link: self.link, report });
-        orders[0].task
     }
 }
 
-fn task() -> NewTask {
+pub(crate) fn task() -> NewTask {
     let add = [Number::Integer(3), Number::Integer(4)];
     NewTask {
         id: TaskId::now(),
@@ -301,4 +310,85 @@ async fn of_two_replays_of_a_task_one_is_known() {
     assert_eq!(worker.run_one(bench.epoch).await, first);
     bench.handle.ended(first).await.unwrap();
     assert!(bench.store.task(second).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn who_follows_a_task_hears_of_each_of_its_attempts_and_of_its_end() {
+    let mut bench = Bench::start();
+    let new = task();
+    bench.handle.submit(vec![new.clone()]).await.unwrap();
+    let handle = bench.handle.clone();
+    let next = move |attempt| {
+        let handle = handle.clone();
+        tokio::spawn(
+            async move { timeout(PATIENCE, handle.find_from(new.id, AttemptNo(attempt))).await.unwrap() },
+        )
+    };
+    let running =
+        |attempt| Some(Whereabouts::Running { attempt: AttemptNo(attempt), worker: "worker-1".to_owned() });
+    assert_eq!(bench.handle.find(new.id).await, Some(Whereabouts::Waiting));
+    let first = next(1);
+    let mut worker = bench.join().await;
+    let (id, attempt) = worker.begin_one().await;
+    assert_eq!(first.await.unwrap(), running(1));
+    let second = next(2);
+    worker.give(id, attempt, bench.epoch, Yield::failed("no"));
+    assert_eq!(second.await.unwrap(), running(2));
+    let third = next(3);
+    loop {
+        if let WorkerOrder::Run(orders) = worker.hear().await {
+            let value = to_raw_value(&7).unwrap();
+            worker.give(id, orders[0].attempt, bench.epoch, Yield::Succeeded(value));
+            break;
+        }
+    }
+    assert_eq!(third.await.unwrap(), Some(Whereabouts::Ended));
+    assert!(bench.store.task(id).unwrap().unwrap().result.is_some());
+    bench.handle.tell(Message::StepDown);
+    bench.end().await;
+    assert_eq!(bench.handle.find(id).await, None);
+}
+
+#[tokio::test]
+async fn progress_is_shown_while_its_attempt_runs_and_told_to_who_listens() {
+    let mut bench = Bench::start();
+    let mut worker = bench.join().await;
+    let new = task();
+    bench.handle.submit(vec![new.clone()]).await.unwrap();
+    let (id, attempt) = worker.begin_one().await;
+    let (feed, mut news) = bench.handle.events();
+    let mut cursor = feed.end();
+    let told = |attempt, fraction| {
+        let progress = Progress { fraction, note: None, at: Timestamp(0) };
+        AttemptProgress { task: id, attempt, progress }
+    };
+    let progress = vec![told(attempt.next(), 0.9), told(attempt, 0.5)];
+    worker.report(WorkerReport { progress, ..WorkerReport::default() });
+    let mut text = bytes::BytesMut::new();
+    while !String::from_utf8_lossy(&text).contains(r#""progress":{"fraction":0.5"#) {
+        timeout(PATIENCE, news.changed()).await.unwrap().unwrap();
+        feed.read(&mut cursor, Wanted { tasks: true, logs: false }, &mut text);
+    }
+    assert!(!String::from_utf8_lossy(&text).contains("0.9"), "an attempt that does not run says nothing");
+    assert_eq!(feed.board().of(id, Some(attempt)).map(|progress| progress.fraction), Some(0.5));
+    worker.give(id, attempt, bench.epoch, Yield::Succeeded(to_raw_value(&7).unwrap()));
+    bench.handle.ended(id).await.unwrap();
+    assert!(feed.board().of(id, Some(attempt)).is_none());
+}
+
+#[tokio::test]
+async fn a_command_that_was_cancelled_keeps_what_it_gave_once_its_worker_says_so() {
+    let mut bench = Bench::start();
+    let mut worker = bench.join().await;
+    let new = task();
+    bench.handle.submit(vec![new.clone()]).await.unwrap();
+    let (id, attempt) = worker.begin_one().await;
+    bench.handle.cancel(vec![id], Cancellable::Open).await.unwrap();
+    let task = bench.store.task(id).unwrap().unwrap();
+    assert_eq!((task.state, task.result.is_some()), (TaskState::Cancelled, false));
+    worker.give(id, attempt, bench.epoch, Yield::Cancelled(Some(to_raw_value(&7).unwrap())));
+    while !matches!(worker.hear().await, WorkerOrder::Ack(_)) {}
+    let kept = bench.store.task(id).unwrap().unwrap();
+    assert_eq!((kept.state, kept.result.unwrap().get()), (TaskState::Cancelled, "7"));
+    assert_eq!(kept.finished_at, task.finished_at);
 }

@@ -34,6 +34,34 @@ pub struct CommandResult {
     pub oom: Option<OutOfMemory>,
 }
 
+/// One of a program's two outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputStream {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl OutputStream {
+    /// Its name in addresses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Stdout, Self::Stderr].into_iter().find(|stream| stream.as_str() == name)
+    }
+}
+
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -50,6 +78,12 @@ pub struct Output {
     pub bytes: Vec<u8>,
     /// What is missing.
     pub truncated: Option<Truncated>,
+}
+
+/// What stands in an output in the place of so many bytes that are not kept.
+#[must_use]
+pub fn missing(bytes: u64) -> Vec<u8> {
+    format!("\n[clb: {bytes} bytes are missing here]\n").into_bytes()
 }
 
 /// The gap in an output of which the middle was dropped.
@@ -72,7 +106,26 @@ pub struct OutOfMemory {
     pub limit_bytes: Option<u64>,
 }
 
+impl CommandResult {
+    /// What the program wrote there.
+    #[must_use]
+    pub fn output(&self, stream: OutputStream) -> &Output {
+        match stream {
+            OutputStream::Stdout => &self.stdout,
+            OutputStream::Stderr => &self.stderr,
+        }
+    }
+}
+
 impl Output {
+    /// Everything that is kept, with [`missing`] where something is not.
+    #[must_use]
+    pub fn with_gap(&self) -> Vec<u8> {
+        let Some(Truncated { at, dropped_bytes }) = self.truncated else { return self.bytes.clone() };
+        let (head, tail) = self.bytes.split_at(self.bytes.len().min(at as usize));
+        [head, &missing(dropped_bytes), tail].concat()
+    }
+
     /// The output for people; what is no text is replaced.
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).replace('\0', "\u{fffd}")
@@ -186,6 +239,14 @@ mod tests {
         let start =
             "{\"exit_code\":null,\"signal\":9,\"stdout\":\"\u{fffd}\u{fffd}a\",\"stdout_base64\":\"/wBh\",";
         assert!(json.starts_with(start), "{json}");
+    }
+
+    #[test]
+    fn a_gap_is_told_where_it_is() {
+        let output = |truncated| Output { bytes: b"headtail".to_vec(), truncated };
+        let told = output(Some(Truncated { at: 4, dropped_bytes: 7 })).with_gap();
+        assert_eq!(told, b"head\n[clb: 7 bytes are missing here]\ntail");
+        assert_eq!(output(None).with_gap(), b"headtail");
     }
 
     #[test]

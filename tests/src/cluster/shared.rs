@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::Mutex;
 
-use super::{Cluster, Setup};
+use super::{Cluster, Setup, WorkerKind};
 
 /// A test's share in the common cluster.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl Shared {
         if let Some(cluster) = common.upgrade() {
             return Self(cluster);
         }
-        let cluster = Arc::new(Setup::new().start().await);
+        let cluster = Arc::new(Setup::new().kind(WorkerKind::WithFixture).start().await);
         *common = Arc::downgrade(&cluster);
         Self(cluster)
     }

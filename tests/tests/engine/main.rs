@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "everything here is a test or serves one")]
 
+mod commands;
 mod events;
 mod leaders;
 mod logs;

@@ -2,9 +2,11 @@
 //! obeys, and what it does next. It neither reads a clock nor does anything; the loop around it
 //! (`worker`) hands in what happened and carries out the effects.
 
+mod archive;
 mod contact;
 mod orders;
 mod outbox;
+mod progress;
 mod running;
 
 #[cfg(test)]
@@ -12,17 +14,20 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use clb_protocol::link::{AttemptResult, Leaving, LogLine, Running, Welcome, WorkerHello};
+use clb_protocol::link::{AttemptProgress, AttemptResult, Leaving, LogLine, Running, Welcome, WorkerHello};
 use clb_protocol::{ContainerId, Epoch, Incarnation, Timestamp, WorkerId};
 use serde::Serialize;
 
 use crate::journal::Note;
 use crate::run::command::{Job, Stop};
 use crate::run::{AttemptKey, Burner};
+use archive::Archive;
 use contact::{CLOSE_LIMIT, Contact, FAREWELL_LIMIT, Farewell, Linked, Phase};
 use outbox::Outbox;
+use progress::ProgressTable;
 use running::RunningTable;
 
+pub(crate) use archive::Whereabouts;
 pub(crate) use contact::{Ending, Wish};
 pub(crate) use outbox::ResultSeq;
 
@@ -93,6 +98,8 @@ pub(crate) struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) leaving: Option<Leaving>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) progress: Vec<AttemptProgress>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) logs: Vec<LogLine>,
 }
 
@@ -126,6 +133,8 @@ pub(crate) struct Agent {
     named: Vec<String>,
     running: RunningTable,
     outbox: Outbox,
+    archive: Archive,
+    progress: ProgressTable,
     effects: Vec<Effect>,
     heard: u64,
     ended: u64,
@@ -142,6 +151,8 @@ impl Agent {
             named: Vec::new(),
             running: RunningTable::default(),
             outbox: Outbox::default(),
+            archive: Archive::default(),
+            progress: ProgressTable::default(),
             effects: Vec::new(),
             heard: 0,
             ended: 0,
@@ -206,6 +217,7 @@ impl Agent {
             self.effects.push(Effect::Note(now.at, note));
         }
         self.outbox.rewind(greeting.covers);
+        self.progress.rewind();
         if let Phase::Leaving(farewell) = &mut self.phase {
             farewell.said = None;
             farewell.closing = None;
@@ -251,6 +263,7 @@ impl Agent {
             Phase::Working => {
                 self.abandon_all();
                 self.outbox.clear();
+                self.archive.clear();
                 self.contact = Contact::Lost { since: now.instant };
                 self.phase = Phase::Crashed;
                 self.note(now, clb_protocol::seed::CRASH);
@@ -322,7 +335,7 @@ impl Agent {
     pub(crate) fn has_news(&self, now: Now) -> bool {
         let is_unsaid = matches!(&self.phase, Phase::Leaving(farewell) if farewell.is_unsaid());
         let is_due = self.linked().is_some_and(|linked| linked.is_heartbeat_due(now.instant));
-        is_unsaid || is_due || self.outbox.has_unsent()
+        is_unsaid || is_due || self.outbox.has_unsent() || self.progress.has_unsaid()
     }
 
     /// What is to be said now; [`Agent::handle_said`] must follow.
@@ -334,12 +347,14 @@ impl Agent {
             }
             _ => None,
         };
-        Report { finished: self.outbox.unsent(), leaving, logs: Vec::new() }
+        let progress = self.progress.unsaid();
+        Report { finished: self.outbox.unsent(), leaving, progress, logs: Vec::new() }
     }
 
     /// The report was handed to the link.
     pub(crate) fn handle_said(&mut self, now: Now) {
         self.outbox.mark_sent();
+        self.progress.mark_said();
         if let Phase::Leaving(farewell) = &mut self.phase {
             farewell.said = Some(farewell.returned.len());
         }

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use clb_protocol::api::Progress;
 use clb_protocol::link::{AttemptResult, RunOrder, Running, WorkerOrder, Yield};
 use clb_protocol::{Epoch, Timestamp};
 
@@ -44,7 +45,9 @@ impl Agent {
             }
             WorkerOrder::Ack(keys) => {
                 for key in keys {
-                    self.outbox.acknowledge(key);
+                    if let Some(result) = self.outbox.acknowledge(key) {
+                        self.archive.put(result);
+                    }
                 }
                 self.settle(now);
             }
@@ -57,7 +60,8 @@ impl Agent {
     /// An attempt came to its end; it may have been cancelled or given back meanwhile.
     pub(crate) fn handle_ended(&mut self, ended: Ended, now: Now) {
         let Some(attempt) = self.running.remove(ended.key) else { return };
-        let is_unfinished = matches!(ended.gave, Yield::Cancelled)
+        self.progress.forget(ended.key);
+        let is_unfinished = matches!(ended.gave, Yield::Cancelled(_))
             && matches!(attempt.doer, Doer::Program(Some(Reason::Leaving)));
         if let Phase::Leaving(farewell) = &mut self.phase
             && is_unfinished
@@ -66,6 +70,13 @@ impl Agent {
             return;
         }
         self.put(ended.key, attempt.epoch, attempt.started_at, ended.gave, now);
+    }
+
+    /// An attempt says how far it is.
+    pub(crate) fn handle_progress(&mut self, key: AttemptKey, progress: Progress) {
+        if self.running.contains(key) {
+            self.progress.put(key, progress);
+        }
     }
 
     /// Time passed.
@@ -103,6 +114,7 @@ impl Agent {
 
     /// Ends everything that runs, without a result.
     pub(super) fn abandon_all(&mut self) {
+        self.progress.clear();
         for (key, attempt) in self.running.take_all() {
             if matches!(attempt.doer, Doer::Program(_)) {
                 self.effects.push(Effect::Abandon(key));
@@ -113,7 +125,7 @@ impl Agent {
     fn cancel(&mut self, key: AttemptKey, attempt: Attempt, now: Now) {
         match attempt.doer {
             Doer::Clock(_) | Doer::Thread { .. } => {
-                self.put(key, attempt.epoch, attempt.started_at, Yield::Cancelled, now);
+                self.put(key, attempt.epoch, attempt.started_at, Yield::Cancelled(None), now);
             }
             Doer::Program(_) => self.stop(key, attempt, Reason::Cancelled),
         }

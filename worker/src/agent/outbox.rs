@@ -26,11 +26,14 @@ impl Outbox {
         self.next = ResultSeq(self.next.0 + 1);
     }
 
-    /// Forgets a result that is safe with the leader.
-    pub(super) fn acknowledge(&mut self, key: AttemptKey) {
-        if let Some(place) = self.places.remove(&key) {
-            self.results.remove(&place);
-        }
+    /// Takes out a result that is safe with the leader.
+    pub(super) fn acknowledge(&mut self, key: AttemptKey) -> Option<AttemptResult> {
+        let place = self.places.remove(&key)?;
+        self.results.remove(&place)
+    }
+
+    pub(super) fn get(&self, key: AttemptKey) -> Option<&AttemptResult> {
+        self.results.get(self.places.get(&key)?)
     }
 
     pub(super) fn contains(&self, key: AttemptKey) -> bool {

@@ -78,7 +78,7 @@ fn gave(gave: &Yield) -> String {
         Yield::Succeeded(result) => result.to_string(),
         Yield::Failed(why) => format!("failed: {}", why.error),
         Yield::TimedOut(_) => "timed out".to_owned(),
-        Yield::Cancelled => "cancelled".to_owned(),
+        Yield::Cancelled(_) => "cancelled".to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod guard;
 mod logging;
+mod output;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use axum::routing::get;
 use clb_door::Refusal;
 use clb_protocol::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::agent::View;
 use crate::journal::Journal;
@@ -29,12 +31,14 @@ pub(crate) struct Pages {
     token: Option<Arc<str>>,
     desk: Desk,
     journal: Journal,
+    readers: Arc<Semaphore>,
 }
 
 impl Pages {
     /// Pages of the worker called `name`; with a `token` only for who knows it.
     pub(crate) fn new(name: String, token: Option<String>, desk: Desk, journal: Journal) -> Self {
-        Self { name: name.into(), token: token.map(Into::into), desk, journal }
+        let readers = Arc::new(Semaphore::new(output::MOST_READERS));
+        Self { name: name.into(), token: token.map(Into::into), desk, journal, readers }
     }
 }
 
@@ -50,6 +54,7 @@ fn router(pages: Pages) -> Router {
         .route("/", get(index))
         .route("/logging", get(logging::show))
         .route("/stop", get(stop))
+        .route("/tasks/{id}/output", get(output::show))
         .route("/healthz", get(async || "ok"))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

@@ -7,6 +7,7 @@ mod spin;
 
 use std::time::Duration;
 
+use clb_protocol::api::Progress;
 use clb_protocol::link::{RunOrder, Yield};
 use clb_protocol::task::{self, TaskSpec, Timed};
 use clb_protocol::{AttemptNo, TaskId};
@@ -30,6 +31,15 @@ pub struct Ended {
     pub key: AttemptKey,
     /// What it gave.
     pub gave: Yield,
+}
+
+/// What is told of attempts that are not the clock's.
+#[derive(Debug)]
+pub enum Told {
+    /// One came to its end.
+    Ended(Ended),
+    /// One says how far it is.
+    Progress(AttemptKey, Progress),
 }
 
 /// What an order comes to.

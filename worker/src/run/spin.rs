@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clb_protocol::link::Yield;
 use tokio::sync::mpsc;
 
-use super::{AttemptKey, Ended};
+use super::{AttemptKey, Ended, Told};
 
 /// It holds a few frames and the text of a panic.
 const STACK_BYTES: usize = 128 * 1024;
@@ -45,20 +45,20 @@ impl Burner {
         (Self { key, span, gives, stopped }, stop)
     }
 
-    /// Starts the thread; its end is sent to `ended`, unless it was stopped.
-    pub(crate) fn start(self, ended: &mpsc::UnboundedSender<Ended>) {
+    /// Starts the thread; its end is sent to `told`, unless it was stopped.
+    pub(crate) fn start(self, told: &mpsc::UnboundedSender<Told>) {
         let key = self.key;
-        let tell = ended.clone();
+        let tell = told.clone();
         let started =
             thread::Builder::new().name("spin".to_owned()).stack_size(STACK_BYTES).spawn(move || {
                 if let Some(gave) = guard(|| self.burn()) {
                     // Nobody listens any more when the process is ending.
-                    let _ = tell.send(Ended { key, gave });
+                    let _ = tell.send(Told::Ended(Ended { key, gave }));
                 }
             });
         if let Err(error) = started {
             let gave = Yield::failed(format!("the worker could not start a thread for it: {error}"));
-            let _ = ended.send(Ended { key, gave });
+            let _ = told.send(Told::Ended(Ended { key, gave }));
         }
     }
 
@@ -104,7 +104,7 @@ mod tests {
         let (burner, _stop) = Burner::new(key, Duration::from_millis(5), Yield::failed("done"));
         let began = Instant::now();
         burner.start(&tell);
-        let end = ended.blocking_recv().unwrap();
+        let Some(Told::Ended(end)) = ended.blocking_recv() else { panic!("it told nothing") };
         assert_eq!(end.key, key);
         assert!(matches!(end.gave, Yield::Failed(why) if why.error == "done"));
         assert!(began.elapsed() >= Duration::from_millis(5));

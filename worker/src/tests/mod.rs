@@ -108,7 +108,7 @@ async fn after_a_lost_link_the_next_leader_hears_what_is_unacknowledged_and_what
     link.say(WorkerOrder::Cancel(vec![(running, FIRST)])).await;
     let result = link.result().await;
     assert_eq!(result.task, running, "what the greeting had is not said again");
-    assert!(matches!(result.gave, Yield::Cancelled));
+    assert!(matches!(result.gave, Yield::Cancelled(_)));
 }
 
 #[tokio::test]

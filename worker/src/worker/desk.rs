@@ -6,6 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::View;
+use crate::run::AttemptKey;
+use crate::run::command::{Piece, Read};
 
 /// Asks that wait; more callers wait for room.
 const ASKS_AHEAD: usize = 16;
@@ -17,8 +19,21 @@ pub(crate) enum Ask {
     Flip(oneshot::Sender<bool>),
     /// Say how things stand.
     View(oneshot::Sender<View>),
+    /// Give a piece of what an attempt wrote.
+    Read(Question),
     /// Hand everything over and end.
     Leave,
+}
+
+/// A question about the outputs of an attempt.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// Which attempt.
+    pub(crate) key: AttemptKey,
+    /// What is wanted.
+    pub(crate) read: Read,
+    /// `None` for an attempt that is not known here; dropped when it ended before there was an answer.
+    pub(crate) reply: oneshot::Sender<Option<Piece>>,
 }
 
 /// The worker is ending and answers nobody any more.
@@ -45,6 +60,17 @@ impl Desk {
     /// How things stand.
     pub(crate) async fn view(&self) -> Result<View, DeskClosed> {
         self.ask(Ask::View).await
+    }
+
+    /// A piece of what an attempt wrote; `None` when the attempt is not known here.
+    pub(crate) async fn read(&self, key: AttemptKey, read: Read) -> Result<Option<Piece>, DeskClosed> {
+        loop {
+            let (reply, answered) = oneshot::channel();
+            self.0.send(Ask::Read(Question { key, read, reply })).await.map_err(|_| DeskClosed)?;
+            if let Ok(answer) = answered.await {
+                return Ok(answer);
+            }
+        }
     }
 
     /// Has the worker hand everything over and end.

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use clb_protocol::api::Progress;
 use clb_protocol::link::{Failure, Yield};
-use clb_protocol::task::{Argv, Command, CommandResult};
+use clb_protocol::task::{Argv, Command, CommandResult, OutputStream};
 use clb_protocol::{AttemptNo, TaskId};
-use clb_worker::run::command::{Job, Launcher, Shepherds, Stop, StopGives};
-use clb_worker::run::{AttemptKey, Ended};
+use clb_worker::run::command::{Job, Launcher, Piece, Read, Shepherds, Stop, StopGives};
+use clb_worker::run::{AttemptKey, Ended, Told};
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// Long enough for the slowest machine; no test waits so long when things go well.
@@ -21,14 +22,16 @@ pub(crate) const FOR_EVER: Duration = Duration::from_hours(1);
 
 pub(crate) struct Bench {
     pub(crate) shepherds: Shepherds,
-    ended: mpsc::UnboundedReceiver<Ended>,
+    told: mpsc::UnboundedReceiver<Told>,
+    /// What was told of progress until the last end.
+    pub(crate) progress: Vec<Progress>,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let (tell, ended) = mpsc::unbounded_channel();
+        let (tell, told) = mpsc::unbounded_channel();
         let launcher = Launcher::new(env!("CARGO_BIN_EXE_clb-worker"));
-        Self { shepherds: Shepherds::new(launcher, tell), ended }
+        Self { shepherds: Shepherds::new(launcher, tell), told, progress: Vec::new() }
     }
 
     pub(crate) fn start(&mut self, command: Command) -> AttemptKey {
@@ -47,7 +50,23 @@ impl Bench {
     }
 
     pub(crate) async fn ended(&mut self) -> Ended {
-        timeout(PATIENCE, self.ended.recv()).await.expect("a program does not end").unwrap()
+        loop {
+            match self.told().await {
+                Told::Ended(ended) => return ended,
+                Told::Progress(_, progress) => self.progress.push(progress),
+            }
+        }
+    }
+
+    pub(crate) async fn told(&mut self) -> Told {
+        timeout(PATIENCE, self.told.recv()).await.expect("a program does not end").unwrap()
+    }
+
+    /// A piece of a running program's output; nothing when it ended before there was one.
+    pub(crate) async fn read(&self, key: AttemptKey, stream: OutputStream, from: u64) -> Option<Piece> {
+        let (reply, answer) = oneshot::channel();
+        self.shepherds.read(key, Read { stream, from, waits: true }, reply);
+        timeout(PATIENCE, answer).await.expect("nobody answers").ok().flatten()
     }
 
     pub(crate) async fn run(&mut self, command: Command) -> Yield {

@@ -119,7 +119,7 @@ async fn a_cancelled_program_is_asked_first_and_may_end_as_it_likes() {
     let key = bench.start(sh(&script));
     until_there_are(&mark, 1).await;
     bench.stop(key, StopGives::Cancelled, FOR_EVER);
-    assert!(matches!(bench.ended().await.gave, Yield::Cancelled));
+    assert!(matches!(bench.ended().await.gave, Yield::Cancelled(_)));
     assert!(trace.exists());
     assert!(processes_with(&mark).is_empty());
 }
@@ -157,7 +157,7 @@ async fn a_halted_program_is_stopped_like_any_other() {
     let halt = format!("kill -STOP {sleeper} $(ps -o ppid= -p {sleeper})");
     bench.succeed(sh(&halt)).await;
     bench.stop(key, StopGives::Cancelled, FOR_EVER);
-    assert!(matches!(bench.ended().await.gave, Yield::Cancelled));
+    assert!(matches!(bench.ended().await.gave, Yield::Cancelled(_)));
     assert!(processes_with(&mark).is_empty());
 }
 

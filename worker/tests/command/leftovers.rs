@@ -47,7 +47,7 @@ async fn what_a_program_detached_dies_with_it_when_it_is_stopped() {
         let key = bench.start(sh(&format!("{} sleep {mark}", escape.replace("MARK", &mark))));
         until_there_are(&mark, 2).await;
         bench.stop(key, StopGives::Cancelled, Duration::from_millis(20));
-        assert!(matches!(bench.ended().await.gave, Yield::Cancelled));
+        assert!(matches!(bench.ended().await.gave, Yield::Cancelled(_)));
         assert_eq!(processes_with(&mark), NONE, "{escape}");
     }
 }

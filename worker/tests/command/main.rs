@@ -8,5 +8,8 @@ mod endings;
 #[allow(dead_code, reason = "other tests need the rest of it")]
 mod leader;
 mod leftovers;
+mod pages;
+mod progress;
+mod reading;
 mod streams;
 mod worker;

@@ -1,5 +1,6 @@
 //! Programs from the leader's order to its result, in a worker as it runs in a container.
 
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -12,11 +13,11 @@ use tempfile::TempDir;
 
 use crate::leader::{Answer, Leader, LeaderLink};
 
-const FIRST: AttemptNo = AttemptNo(1);
+pub(crate) const FIRST: AttemptNo = AttemptNo(1);
 /// A user without rights.
 const NOBODY: u32 = 65_534;
 
-fn sh(task: TaskId, script: &str) -> WorkerOrder {
+pub(crate) fn sh(task: TaskId, script: &str) -> WorkerOrder {
     let command = ["/bin/sh", "-c", script];
     let spec = serde_json::json!({"kind": "command", "command": command, "max_attempts": 3, "timeout": 60.0});
     let (spec, group) = (to_raw_value(&spec).unwrap(), Some("nightly".to_owned()));
@@ -59,7 +60,7 @@ async fn a_timeout_and_a_cancellation_stop_a_program() {
     let task = TaskId::now();
     link.say(sh(task, "trap '' TERM; sleep 1000; sleep 1000")).await;
     link.say(WorkerOrder::Cancel(vec![(task, FIRST)])).await;
-    assert!(matches!(link.result().await.gave, Yield::Cancelled));
+    assert!(matches!(link.result().await.gave, Yield::Cancelled(_)));
     let spec = r#"{"kind":"command","command":["sleep","1000"],"max_attempts":3,"timeout":0.01}"#;
     let spec = serde_json::value::RawValue::from_string(spec.to_owned()).unwrap();
     let order = RunOrder { task: TaskId::now(), attempt: FIRST, group: None, spec };
@@ -84,8 +85,9 @@ async fn leaving_stops_programs_and_gives_them_back() {
 }
 
 /// A worker in a process of its own, without rights where the tests have some.
-struct Worker {
+pub(crate) struct Worker {
     process: Child,
+    pub(crate) pages: String,
     _folder: TempDir,
 }
 
@@ -97,17 +99,26 @@ impl Worker {
         // Copied here, it could not be run while another thread starts a process that inherits the copy.
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_clb-worker")).arg(&program).status();
         assert!(copied.unwrap().success());
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(program);
         command
             .env("CLB_ORCHESTRATORS", &leader.url)
-            .env("CLB_LISTEN", "127.0.0.1:0")
+            .env("CLB_LISTEN", format!("127.0.0.1:{port}"))
             .env("CLB_STOP_GRACE", "0.05")
             .env("CLB_TOKEN", "the-secret")
             .stdout(Stdio::null());
         if rustix::process::getuid().is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
-        Self { process: command.spawn().unwrap(), _folder: folder }
+        let pages = format!("http://127.0.0.1:{port}");
+        Self { process: command.spawn().unwrap(), pages, _folder: folder }
+    }
+
+    /// The most memory that it ever had.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     fn ask_to_leave(&self) {
@@ -123,7 +134,7 @@ impl Drop for Worker {
     }
 }
 
-async fn start() -> (Worker, LeaderLink) {
+pub(crate) async fn start() -> (Worker, LeaderLink) {
     let mut leader = Leader::start(1).await;
     leader.answer(Answer::LeadFor("Bearer the-secret".to_owned()));
     let worker = Worker::start(&leader);

@@ -270,6 +270,23 @@ fn a_cancelled_task_ends_at_once_and_its_slot_is_free_when_the_worker_lets_go() 
 }
 
 #[test]
+fn what_a_command_wrote_until_it_was_cancelled_is_kept_after_its_outcome() {
+    let mut c = World::with_workers(1);
+    let task = c.submitted(1)[0];
+    let out = c.cancel(vec![task], Cancellable::Open);
+    assert!(out.changes.iter().any(|change| matches!(change, Change::TaskEnded { .. })));
+    let worker = c.worker(1).unwrap();
+    let out = c.report(&worker).unwrap();
+    let kept = out.changes.iter().filter_map(|change| match change {
+        Change::CancelledOutputKept { task, attempt, result } => Some((*task, *attempt, result.get())),
+        _ => None,
+    });
+    assert_eq!(kept.collect::<Vec<_>>(), [(task, AttemptNo(1), r#""written""#)]);
+    assert!(!out.changes.iter().any(|change| matches!(change, Change::TaskEnded { .. })));
+    assert_eq!(out.acks.len(), 1, "the worker may forget it once it is on disk");
+}
+
+#[test]
 fn submitting_twice_is_known_and_too_much_is_refused() {
     let mut c = World::with_workers(1);
     let task = c.new_task(3);

@@ -160,6 +160,9 @@ impl World {
                     row.attempts.entry(last.attempt).or_default().has_ended = true;
                 }
             }
+            Change::CancelledOutputKept { task, .. } => {
+                assert!(self.rows[task].ending.is_some(), "the output comes after the outcome");
+            }
             Change::SlotFilled { .. } | Change::Died(_) => {}
         }
     }
@@ -200,7 +203,7 @@ impl World {
             Order::Cancel(task, attempt) => {
                 if process.running.get(&task).is_some_and(|(held, _)| *held == attempt) {
                     process.running.remove(&task);
-                    process.outbox.push(result(task, attempt, epoch, Yield::Cancelled));
+                    process.outbox.push(result(task, attempt, epoch, cancelled()));
                 }
             }
         }
@@ -482,6 +485,11 @@ fn restored((id, row): (&TaskId, &Row)) -> RestoredTask {
 
 pub(super) fn succeeded() -> Yield {
     Yield::Succeeded(serde_json::value::to_raw_value("done").unwrap())
+}
+
+/// What a command gives that was stopped.
+fn cancelled() -> Yield {
+    Yield::Cancelled(Some(serde_json::value::to_raw_value("written").unwrap()))
 }
 
 fn result(task: TaskId, attempt: AttemptNo, epoch: Epoch, gave: Yield) -> AttemptResult {

@@ -109,6 +109,11 @@ pub(super) fn cancelled(seq: u64, task: TaskId) -> Change {
     Change::TaskEnded { seq: OutcomeSeq(seq), task, at: at(200), ending: Ending::Cancelled, last: None }
 }
 
+pub(super) fn kept(task: TaskId, attempt: u32, result: &str) -> Change {
+    let result = RawValue::from_string(result.into()).unwrap();
+    Change::CancelledOutputKept { task, attempt: AttemptNo(attempt), result }
+}
+
 pub(super) fn died(slot: u16, generation: u64) -> Change {
     Change::Died(Box::new(Obituary {
         worker: format!("worker-{slot}"),

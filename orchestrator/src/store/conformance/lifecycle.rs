@@ -6,7 +6,7 @@ use clb_protocol::task::Retry;
 use clb_protocol::{AttemptNo, Epoch, Generation, OutcomeSeq, SlotNo, SubmissionSeq, TaskId};
 
 use super::fixture::{
-    accept, accepted, at, cancelled, commit, lead, lost, new_task, started, succeeded, verdict, worker,
+    accept, accepted, at, cancelled, commit, kept, lead, lost, new_task, started, succeeded, verdict, worker,
 };
 use crate::store::{Existing, Store, StoreError};
 
@@ -254,4 +254,26 @@ pub(in crate::store) fn specs_come_by_id<S: Store>(open: &impl Fn() -> S) {
     assert_eq!(specs[0].1.spec.get(), serde_json::to_string(&new_task(ids[1]).spec).unwrap());
     assert_eq!(specs[0].1.group.as_deref(), Some("nightly"));
     assert_eq!(specs[1].1.group, None);
+}
+
+pub(in crate::store) fn a_cancelled_task_keeps_the_output_of_its_last_attempt_once<S: Store>(
+    open: &impl Fn() -> S,
+) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    let ids = accept(&store, epoch, 2);
+    let early =
+        vec![started(ids[0], 1), lost(ids[0], 1, None, true), started(ids[0], 2), cancelled(1, ids[0])];
+    commit(&store, epoch, early).unwrap();
+    commit(&store, epoch, vec![kept(ids[0], 1, "1")]).unwrap();
+    assert!(store.task(ids[0]).unwrap().unwrap().result.is_none(), "a former attempt's");
+    commit(&store, epoch, vec![kept(ids[0], 2, "2")]).unwrap();
+    commit(&store, epoch, vec![kept(ids[0], 2, "3")]).unwrap();
+    let page = store.outcomes(OutcomeSeq(0), None, 10).unwrap();
+    assert_eq!((page.outcomes.len(), page.outcomes[0].seq), (1, OutcomeSeq(1)));
+    let task = &page.outcomes[0].task;
+    assert_eq!((task.state, task.result.as_ref().unwrap().get()), (TaskState::Cancelled, "2"));
+
+    commit(&store, epoch, vec![started(ids[1], 1), succeeded(2, ids[1], 1), kept(ids[1], 1, "4")]).unwrap();
+    assert_eq!(store.task(ids[1]).unwrap().unwrap().result.unwrap().get(), r#"{"sum":7}"#);
 }

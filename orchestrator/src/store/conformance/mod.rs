@@ -32,6 +32,7 @@ macro_rules! conformance {
                 only_attempts_that_cost_are_spent
                 an_attempt_taken_for_lost_goes_on
                 a_verdict_on_record_stays
+                a_cancelled_task_keeps_the_output_of_its_last_attempt_once
                 what_is_stored_is_compared_with_what_is_submitted
                 specs_come_by_id
             }

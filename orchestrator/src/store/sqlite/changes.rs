@@ -51,6 +51,10 @@ const ADD_OUTCOME: &str = "INSERT INTO outcomes (seq, task_seq, task_group, stat
         error_code, error_message)
     VALUES (?1, ?2, CASE WHEN ?8 THEN (SELECT task_group FROM tasks WHERE seq = ?2) END, ?3, ?4, ?5, ?6, ?7)";
 const FIND_OUTCOME: &str = "SELECT seq FROM outcomes WHERE task_seq = ?";
+/// Another result stays, and so does the outcome of another attempt.
+const KEEP_OUTPUT: &str = "UPDATE outcomes SET result = ?1
+    WHERE task_seq = ?2 AND state = 'cancelled' AND result IS NULL
+        AND ?3 = (SELECT max(attempt) FROM attempts WHERE task_seq = ?2)";
 const FILL_SLOT: &str = "INSERT INTO slots VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET generation = max(generation, excluded.generation)";
 const BURY: &str = "INSERT INTO obituaries (pool, slot, generation, obituary)
@@ -101,6 +105,7 @@ struct Statements<'c> {
     last_attempt: CachedStatement<'c>,
     add_outcome: CachedStatement<'c>,
     find_outcome: CachedStatement<'c>,
+    keep_output: CachedStatement<'c>,
     fill_slot: CachedStatement<'c>,
     bury: CachedStatement<'c>,
 }
@@ -121,6 +126,7 @@ impl<'c> Statements<'c> {
             last_attempt: connection.prepare_cached(LAST_ATTEMPT)?,
             add_outcome: connection.prepare_cached(ADD_OUTCOME)?,
             find_outcome: connection.prepare_cached(FIND_OUTCOME)?,
+            keep_output: connection.prepare_cached(KEEP_OUTPUT)?,
             fill_slot: connection.prepare_cached(FILL_SLOT)?,
             bury: connection.prepare_cached(BURY)?,
         })
@@ -185,6 +191,11 @@ impl<'c, 'b> Application<'c, 'b> {
             }
             Change::TaskEnded { seq, task, at, ending, last } => {
                 self.end(*seq, *task, *at, ending, last.as_ref())
+            }
+            Change::CancelledOutputKept { task, attempt, result } => {
+                let row = self.row(*task)?.seq;
+                self.sql.keep_output.execute(params![result.get(), row, attempt.0])?;
+                Ok(())
             }
             Change::SlotFilled { pool, slot, generation } => {
                 self.sql.fill_slot.execute(params![pool.as_str(), slot.0, generation.0 as i64])?;
@@ -380,6 +391,7 @@ fn task_of(change: &Change) -> Option<TaskId> {
         Change::AttemptStarted { task, .. }
         | Change::AttemptEnded { task, .. }
         | Change::AttemptJudged { task, .. }
+        | Change::CancelledOutputKept { task, .. }
         | Change::TaskEnded { task, .. } => Some(*task),
     }
 }

@@ -1,5 +1,7 @@
 //! The agent with programs: what it has done to them, and when their attempts end.
 
+use clb_protocol::api::Progress;
+
 use super::*;
 
 impl Bench {
@@ -50,7 +52,7 @@ fn a_cancelled_program_keeps_its_slot_until_it_is_gone() {
     bench.order(WorkerOrder::Cancel(vec![(task, FIRST)]));
     assert_eq!(bench.done_to_programs(), ["stop Cancelled within 5s"]);
     assert!(bench.say().0.is_empty());
-    bench.program_ended(task, Yield::Cancelled);
+    bench.program_ended(task, Yield::Cancelled(None));
     assert_eq!(bench.say().0, [(task, "cancelled".to_owned())]);
 }
 
@@ -73,7 +75,7 @@ fn leaving_gives_programs_back_once_they_have_stopped() {
     assert_eq!(bench.done_to_programs(), both);
     assert!(bench.say().1.unwrap().returned.is_empty());
     assert_eq!(bench.wish(), Wish::Keep);
-    bench.program_ended(stopped, Yield::Cancelled);
+    bench.program_ended(stopped, Yield::Cancelled(None));
     assert_eq!(bench.say().1.unwrap().returned, [(stopped, FIRST)]);
     bench.program_ended(finished, Yield::failed("no"));
     assert_eq!(bench.say().0.len(), 1, "what ended by itself is not given back");
@@ -87,7 +89,7 @@ fn a_program_that_was_cancelled_before_is_not_given_back() {
     let task = bench.run_command();
     bench.order(WorkerOrder::Cancel(vec![(task, FIRST)]));
     bench.agent.handle_leave(bench.now);
-    bench.program_ended(task, Yield::Cancelled);
+    bench.program_ended(task, Yield::Cancelled(None));
     let (finished, leaving) = bench.say();
     assert_eq!(finished, [(task, "cancelled".to_owned())]);
     assert!(leaving.unwrap().returned.is_empty());
@@ -100,7 +102,7 @@ fn a_simulated_crash_kills_programs_and_hears_no_more_of_them() {
     bench.done_to_programs();
     bench.agent.flip(Incarnation(Uuid::now_v7()), bench.now);
     assert_eq!(bench.done_to_programs(), ["abandon"]);
-    bench.program_ended(task, Yield::Cancelled);
+    bench.program_ended(task, Yield::Cancelled(None));
     bench.agent.flip(Incarnation(Uuid::now_v7()), bench.now);
     assert!(bench.agent.greet().hello.finished.is_empty());
 }
@@ -139,4 +141,41 @@ fn a_result_without_room_in_the_greeting_counts_as_running_there_and_follows() {
     assert_eq!(hello.running.iter().map(|it| it.task).collect::<Vec<_>>(), [second]);
     assert!(bench.welcome(2));
     assert_eq!(bench.say().0.len(), 1);
+}
+
+#[test]
+fn progress_is_said_once_on_each_link_and_ends_with_its_attempt() {
+    let mut bench = Bench::linked(1);
+    let task = bench.run_command();
+    let told = |fraction| Progress { fraction, note: None, at: Timestamp(0) };
+    for fraction in [0.1, 0.2] {
+        bench.agent.handle_progress((task, FIRST), told(fraction));
+    }
+    let said = |bench: &mut Bench| {
+        let said: Vec<f64> = bench.agent.report().progress.iter().map(|it| it.progress.fraction).collect();
+        bench.say();
+        said
+    };
+    assert!(bench.agent.has_news(bench.now));
+    assert_eq!((said(&mut bench), said(&mut bench)), (vec![0.2], vec![]));
+    bench.agent.handle_unlinked(bench.now, "test");
+    assert!(bench.welcome(2));
+    assert_eq!(said(&mut bench), [0.2], "a new leader hears it again");
+    bench.agent.handle_progress((task, FIRST), told(0.3));
+    bench.program_ended(task, Yield::failed("no"));
+    bench.agent.handle_progress((task, FIRST), told(0.4));
+    assert!(said(&mut bench).is_empty());
+}
+
+#[test]
+fn what_failed_is_kept_for_a_while_after_its_acknowledgement() {
+    let mut bench = Bench::linked(1);
+    let (failed, succeeded) = (bench.run_command(), bench.run_command());
+    let value = serde_json::value::to_raw_value(&7).unwrap();
+    bench.program_ended(failed, Yield::TimedOut(Some(value.clone())));
+    bench.program_ended(succeeded, Yield::Succeeded(value));
+    bench.order(WorkerOrder::Ack(vec![(failed, FIRST), (succeeded, FIRST)]));
+    let kept = bench.agent.whereabouts((failed, FIRST));
+    assert!(matches!(kept, Whereabouts::Ended(Some(gave)) if gave.get() == "7"));
+    assert!(matches!(bench.agent.whereabouts((succeeded, FIRST)), Whereabouts::Unknown), "the leader has it");
 }

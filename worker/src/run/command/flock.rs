@@ -15,12 +15,12 @@ use clb_protocol::link::Yield;
 use rustix::process::{Pid, child_subreaper, getpid};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::shepherd::SHEPHERD;
 use super::wire::Wire;
-use super::{Job, Order, Stop, tree};
-use crate::run::{AttemptKey, Ended};
+use super::{Job, Order, Piece, Read, Said, Stop, tree};
+use crate::run::{AttemptKey, Ended, Told};
 
 /// How long a shepherd without a program is kept.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -69,14 +69,21 @@ impl Launcher {
 #[derive(Debug)]
 pub struct Shepherds {
     launcher: Launcher,
-    running: HashMap<AttemptKey, mpsc::UnboundedSender<Stop>>,
+    running: HashMap<AttemptKey, mpsc::UnboundedSender<Wish>>,
     shared: Shared,
+}
+
+/// What may be wanted of a running program.
+#[derive(Debug)]
+enum Wish {
+    Stop(Stop),
+    Read(Read, oneshot::Sender<Option<Piece>>),
 }
 
 /// What the shepherds' tasks share with their owner.
 #[derive(Clone, Debug)]
 struct Shared {
-    ended: mpsc::UnboundedSender<Ended>,
+    told: mpsc::UnboundedSender<Told>,
     roster: Arc<Mutex<Roster>>,
 }
 
@@ -93,24 +100,24 @@ struct Roster {
 #[derive(Debug)]
 struct Errand {
     job: Box<Job>,
-    stops: mpsc::UnboundedReceiver<Stop>,
+    wishes: mpsc::UnboundedReceiver<Wish>,
 }
 
 impl Shepherds {
-    /// None so far. The ends of programs are sent to `ended`.
+    /// None so far. What there is to tell of programs is sent to `told`.
     #[must_use]
-    pub fn new(launcher: Launcher, ended: mpsc::UnboundedSender<Ended>) -> Self {
-        let shared = Shared { ended, roster: Arc::default() };
+    pub fn new(launcher: Launcher, told: mpsc::UnboundedSender<Told>) -> Self {
+        let shared = Shared { told, roster: Arc::default() };
         Self { launcher, running: HashMap::new(), shared }
     }
 
     /// Starts a program.
     pub fn start(&mut self, job: Box<Job>) {
         let key = job.key;
-        let (stop, stops) = mpsc::unbounded_channel();
-        self.running.retain(|_, stop| !stop.is_closed());
-        self.running.insert(key, stop);
-        let mut errand = Errand { job, stops };
+        let (wish, wishes) = mpsc::unbounded_channel();
+        self.running.retain(|_, wish| !wish.is_closed());
+        self.running.insert(key, wish);
+        let mut errand = Errand { job, wishes };
         while let Some((_, idle)) = self.shared.roster().idle.pop() {
             match idle.send(errand) {
                 Ok(()) => return,
@@ -133,7 +140,15 @@ impl Shepherds {
     pub fn stop(&self, key: AttemptKey, stop: Stop) {
         if let Some(running) = self.running.get(&key) {
             // One that has just ended need not be stopped.
-            let _ = running.send(stop);
+            let _ = running.send(Wish::Stop(stop));
+        }
+    }
+
+    /// Asks for a piece of what a running program wrote. When it ends before there is one, that is told
+    /// first and then `reply` is dropped.
+    pub fn read(&self, key: AttemptKey, read: Read, reply: oneshot::Sender<Option<Piece>>) {
+        if let Some(running) = self.running.get(&key) {
+            let _ = running.send(Wish::Read(read, reply));
         }
     }
 
@@ -149,7 +164,8 @@ impl Shared {
         let number = self.roster().number();
         loop {
             let key = errand.job.key;
-            match shepherd.run(errand).await {
+            let mut readers = Readers::default();
+            match shepherd.run(errand, &mut readers, &self).await {
                 Ok(Some(gave)) => self.tell(key, gave),
                 Ok(None) => break,
                 Err(error) => {
@@ -199,7 +215,7 @@ impl Shared {
 
     fn tell(&self, key: AttemptKey, gave: Yield) {
         // Nobody listens any more when the process is ending.
-        let _ = self.ended.send(Ended { key, gave });
+        let _ = self.told.send(Told::Ended(Ended { key, gave }));
     }
 
     fn roster(&self) -> MutexGuard<'_, Roster> {
@@ -215,6 +231,29 @@ impl Roster {
     }
 }
 
+/// Who waits for a piece of the running program's outputs.
+#[derive(Debug, Default)]
+struct Readers {
+    waiting: HashMap<u64, oneshot::Sender<Option<Piece>>>,
+    last: u64,
+}
+
+impl Readers {
+    fn add(&mut self, reader: oneshot::Sender<Option<Piece>>) -> u64 {
+        self.last += 1;
+        self.waiting.retain(|_, reader| !reader.is_closed());
+        self.waiting.insert(self.last, reader);
+        self.last
+    }
+
+    fn answer(&mut self, number: u64, piece: Piece) {
+        if let Some(reader) = self.waiting.remove(&number) {
+            // One that went away misses nothing.
+            let _ = reader.send(Some(piece));
+        }
+    }
+}
+
 /// One shepherd as its worker sees it.
 #[derive(Debug)]
 struct Shepherd {
@@ -225,20 +264,30 @@ struct Shepherd {
 
 impl Shepherd {
     /// Has it run a program; `None` when nobody wants to know of the program any more.
-    async fn run(&mut self, errand: Errand) -> io::Result<Option<Yield>> {
-        let Errand { job, mut stops } = errand;
+    async fn run(
+        &mut self,
+        errand: Errand,
+        readers: &mut Readers,
+        shared: &Shared,
+    ) -> io::Result<Option<Yield>> {
+        let Errand { job, mut wishes } = errand;
+        let key = job.key;
         self.wire.say(&Order::Run(&job)).await?;
         drop(job);
         loop {
             tokio::select! {
-                gave = self.wire.hear::<Yield>() => {
-                    return match gave? {
-                        Some(gave) => Ok(Some(gave)),
-                        None => Err(io::ErrorKind::UnexpectedEof.into()),
-                    };
-                }
-                stop = stops.recv() => match stop {
-                    Some(stop) => self.wire.say(&Order::<Job>::Stop(stop)).await?,
+                said = self.wire.hear::<Said<Yield>>() => match said? {
+                    Some(Said::Ended(gave)) => return Ok(Some(gave)),
+                    Some(Said::Piece { number, piece }) => readers.answer(number, piece),
+                    Some(Said::Progress(progress)) => drop(shared.told.send(Told::Progress(key, progress))),
+                    None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                },
+                wish = wishes.recv() => match wish {
+                    Some(Wish::Stop(stop)) => self.wire.say(&Order::<Job>::Stop(stop)).await?,
+                    Some(Wish::Read(read, reader)) => {
+                        let number = readers.add(reader);
+                        self.wire.say(&Order::<Job>::Read { number, read }).await?;
+                    }
                     None => return Ok(None),
                 },
             }

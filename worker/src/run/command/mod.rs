@@ -6,9 +6,12 @@
 //! task has ended when the kernel says that the shepherd has no children left, and not before.
 //!
 //! ```text
-//! worker (Shepherds) ──Job, Stop──> shepherd ──spawn, signals──> program and its descendants
-//!                    <────Yield────         <──exits, outputs──
+//! worker (Shepherds) ──Job, Stop, Read─────────> shepherd ──spawn, signals──> program and its descendants
+//!                    <──Piece, Progress, Yield──         <──exits, outputs──
 //! ```
+//!
+//! What a program has written so far stays with its shepherd and is sent only to who asks for it, piece by
+//! piece: a reader that is slow or absent holds up neither the program nor the worker.
 //!
 //! Both speak JSON lines over a socket. When the worker closes it, the shepherd kills everything and
 //! ends; when a shepherd is killed, the worker kills what it left behind.
@@ -16,18 +19,21 @@
 //! Not here: when a program is to be stopped, which the agent decides.
 
 mod flock;
+mod piece;
 mod shepherd;
 mod tree;
 mod wire;
 
 use std::time::Duration;
 
+use clb_protocol::api::Progress;
 use clb_protocol::task::Command;
 use serde::{Deserialize, Serialize};
 
 use super::AttemptKey;
 
 pub use flock::{Launcher, Shepherds};
+pub use piece::{Piece, Read};
 pub use shepherd::{SHEPHERD, main as shepherd_main};
 
 /// A program to run.
@@ -52,6 +58,29 @@ enum Order<J> {
     Run(J),
     /// Stop it. May come when it has ended already.
     Stop(Stop),
+    /// Tell what it wrote. May come when it has ended already, and has no answer then.
+    Read {
+        /// Comes back with the answer.
+        number: u64,
+        /// What is wanted.
+        read: Read,
+    },
+}
+
+/// What a shepherd says to its worker.
+#[derive(Debug, Serialize, Deserialize)]
+enum Said<Y> {
+    /// The program and all of its descendants are gone. Said once for each program, last.
+    Ended(Y),
+    /// The answer to a `Read`.
+    Piece {
+        /// Which.
+        number: u64,
+        /// What there is.
+        piece: Piece,
+    },
+    /// How far the program says it is.
+    Progress(Progress),
 }
 
 /// Has a program stopped.

@@ -10,10 +10,12 @@
 //! *Lingering*: descendants may finish by themselves for a moment (the `tee` behind a program).
 //! *Terminating*: all were sent SIGTERM. *Killing*: all are killed, until none is left.
 
+mod listeners;
 mod memory;
 mod output;
 mod pipes;
 mod program;
+mod progress;
 mod verdict;
 
 use std::collections::HashSet;
@@ -32,7 +34,8 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::tree::{self, Reaped};
 use super::wire::Wire;
-use super::{Job, Order, Stop};
+use super::{Job, Order, Said, Stop};
+use listeners::Listeners;
 use memory::Memory;
 use pipes::Pipes;
 
@@ -70,7 +73,7 @@ fn serve() -> io::Result<()> {
             // It crossed the end of the program on its way.
             let Order::Run(job) = order else { continue };
             let Some(gave) = tend(&job, &memory, &mut wire, &mut exits).await else { break };
-            wire.say(&gave).await?;
+            wire.say(&Said::Ended(gave)).await?;
         }
         Ok(())
     })
@@ -184,18 +187,26 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
         linger: job.linger,
         grace: job.stop_grace,
     };
+    let mut listeners = Listeners::default();
     while flock.reap(Instant::now()) {
+        let tell_at = pipes.progress().due();
         tokio::select! {
             _ = exits.recv() => {}
             () = pipes.flow() => {}
-            said = wire.hear::<Order<Box<Job>>>() => match said {
+            heard = wire.hear::<Order<Box<Job>>>() => match heard {
                 Ok(Some(Order::Stop(stop))) => flock.stop(stop, Instant::now()),
+                Ok(Some(Order::Read { number, read })) => listeners.add(number, read),
                 Ok(Some(Order::Run(_)) | None) | Err(_) => {
                     end_all(exits).await;
                     return None;
                 }
             },
             () = sleep_until(flock.stage.deadline()) => flock.handle_deadline(Instant::now()),
+            () = sleep_until(tell_at) => {}
+        }
+        if tell(&mut pipes, &mut listeners, wire).await.is_err() {
+            end_all(exits).await;
+            return None;
         }
     }
     let (stdout, stderr) = pipes.finish();
@@ -208,6 +219,14 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
         kills_before,
     };
     Some(verdict::judge(&job.command, memory, seen))
+}
+
+/// Tells the worker what is new of a running program, as far as it wants to know.
+async fn tell(pipes: &mut Pipes<'_>, listeners: &mut Listeners, wire: &mut Wire) -> io::Result<()> {
+    if let Some(progress) = pipes.progress().take(Instant::now()) {
+        wire.say(&Said::<Yield>::Progress(progress)).await?;
+    }
+    listeners.answer(pipes, wire).await
 }
 
 /// Kills everything and waits until it is gone.

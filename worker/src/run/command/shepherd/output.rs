@@ -4,7 +4,11 @@ use std::collections::VecDeque;
 
 use clb_protocol::task::{MAX_OUTPUT_BYTES, Output, Truncated};
 
+use crate::run::command::Piece;
+
 const HALF: usize = MAX_OUTPUT_BYTES / 2;
+/// The most that a piece has.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// An output as it comes.
 #[derive(Debug, Default)]
@@ -29,6 +33,17 @@ impl Tape {
         self.tail.drain(..overflow);
         self.dropped += overflow as u64;
         self.tail.extend(rest);
+    }
+
+    /// What is there from `from` on, as far as one piece goes.
+    pub(super) fn piece(&self, from: u64) -> Piece {
+        let (first, second) = self.tail.as_slices();
+        Piece::cut([&self.head[..]], self.dropped, [first, second], from, PIECE_BYTES)
+    }
+
+    /// How much was written so far.
+    pub(super) fn written(&self) -> u64 {
+        self.dropped + (self.head.len() + self.tail.len()) as u64
     }
 
     /// All that is kept. A character that the gap cut in two is left out with it.
@@ -87,6 +102,25 @@ mod tests {
         for piece in [1_000, HALF + 1, text.len()] {
             assert_eq!(tape(&text, piece), Output { bytes: kept.clone(), truncated });
         }
+    }
+
+    #[test]
+    fn whoever_reads_while_it_grows_gets_everything_or_is_told_where_it_goes_on() {
+        let text: Vec<u8> = (0..MAX_OUTPUT_BYTES).map(|n| (n % 251) as u8).collect();
+        let mut tape = Tape::default();
+        let mut read = Vec::new();
+        for bytes in text.chunks(10_000) {
+            tape.push(bytes);
+            let piece = tape.piece(read.len() as u64);
+            assert_eq!((piece.at, piece.written), (read.len() as u64, tape.written()));
+            read.extend(piece.bytes);
+        }
+        assert!(read == text);
+        assert!(tape.piece(tape.written()).bytes.is_empty());
+        tape.push(&[b'x'; 1_000]);
+        let after_the_head = tape.piece(HALF as u64);
+        assert_eq!((after_the_head.at, after_the_head.bytes.len()), (HALF as u64 + 1_000, PIECE_BYTES));
+        assert_eq!(tape.piece(HALF as u64 - 7).bytes.len(), 7, "the head ends at the gap");
     }
 
     #[test]

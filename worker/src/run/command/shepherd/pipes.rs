@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
-use clb_protocol::task::Output;
+use clb_protocol::task::{Output, OutputStream};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::output::Tape;
 use super::program::Started;
+use super::progress::Scanner;
 
 /// So much is read at once: what a pipe holds.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -22,6 +23,7 @@ pub(super) struct Pipes<'a> {
     unread: &'a [u8],
     stdout: Reader,
     stderr: Reader,
+    progress: Scanner,
     buffer: Vec<u8>,
 }
 
@@ -39,6 +41,7 @@ impl<'a> Pipes<'a> {
             unread: stdin,
             stdout: Reader::new(started.stdout.take().map(OwnedFd::from))?,
             stderr: Reader::new(started.stderr.take().map(OwnedFd::from))?,
+            progress: Scanner::default(),
             buffer: vec![0; PIECE_BYTES],
         })
     }
@@ -48,9 +51,25 @@ impl<'a> Pipes<'a> {
     pub(super) async fn flow(&mut self) {
         tokio::select! {
             () = writable(self.stdin.as_ref()) => self.feed(),
-            () = readable(self.stdout.pipe.as_ref()) => self.stdout.read(&mut self.buffer),
-            () = readable(self.stderr.pipe.as_ref()) => self.stderr.read(&mut self.buffer),
+            () = readable(self.stdout.pipe.as_ref()) => {
+                let length = self.stdout.read(&mut self.buffer);
+                self.progress.feed(&self.buffer[..length]);
+            }
+            () = readable(self.stderr.pipe.as_ref()) => drop(self.stderr.read(&mut self.buffer)),
         }
+    }
+
+    /// What was written so far.
+    pub(super) fn tape(&self, stream: OutputStream) -> &Tape {
+        match stream {
+            OutputStream::Stdout => &self.stdout.tape,
+            OutputStream::Stderr => &self.stderr.tape,
+        }
+    }
+
+    /// What the program tells of its progress.
+    pub(super) fn progress(&mut self) -> &mut Scanner {
+        &mut self.progress
     }
 
     /// Everything that was written, once nobody is left to write.
@@ -78,13 +97,18 @@ impl Reader {
         Ok(Self { pipe: pipe.map(Receiver::from_owned_fd).transpose()?, tape: Tape::default() })
     }
 
-    fn read(&mut self, buffer: &mut [u8]) {
-        let Some(pipe) = &self.pipe else { return };
+    /// How many bytes came; they are at the beginning of the buffer.
+    fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let Some(pipe) = &self.pipe else { return 0 };
         match pipe.try_read(buffer) {
-            Ok(length) if length > 0 => self.tape.push(&buffer[..length]),
+            Ok(length) if length > 0 => {
+                self.tape.push(&buffer[..length]);
+                return length;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(_) | Err(_) => self.pipe = None,
         }
+        0
     }
 
     /// Reads what the pipe still holds, which the runtime may not have been told of yet.

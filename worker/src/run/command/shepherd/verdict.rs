@@ -54,7 +54,7 @@ pub(super) fn judge(command: &Command, memory: &Memory, seen: Seen) -> Yield {
         Err(error) => return Yield::failed(format!("its result cannot be written: {error}")),
     };
     match (seen.stopped, exit) {
-        (Some(StopGives::Cancelled), _) => return Yield::Cancelled,
+        (Some(StopGives::Cancelled), _) => return Yield::Cancelled(Some(result)),
         (Some(StopGives::TimedOut), _) => return Yield::TimedOut(Some(result)),
         (None, Exit::Code(code)) if command.is_success(code) => return Yield::Succeeded(result),
         (None, _) => {}
