@@ -1,7 +1,7 @@
 //! Gives waiting tasks to workers with free slots. Tasks are bound as late as possible: they wait
 //! here and never on a worker.
 
-use clb_protocol::{PoolName, TaskId, Timestamp};
+use clb_protocol::{AttemptNo, PoolName, TaskId, Timestamp};
 
 use crate::fleet::{Link, Slot, Stage, Worker};
 use crate::output::{Change, Note, Order, Output};
@@ -44,8 +44,7 @@ impl Cluster {
             let Some(choice) = choose(self.config.placement, id, &candidates) else { return };
             free -= 1;
             let list = Shortlist::new(&candidates, choice, id);
-            self.give(id, &keys[choice.index], now, out);
-            if let Some(attempt) = self.tasks.get(&id).map(|task| task.last_attempt) {
+            if let Some(attempt) = self.give(id, &keys[choice.index], now, out) {
                 let placed = Placed { attempt, pool: pool.clone(), policy: choice.policy, at: now, list };
                 self.placements.remember(id, placed);
             }
@@ -57,12 +56,12 @@ impl Cluster {
         }
     }
 
-    fn give(&mut self, id: TaskId, key: &SlotKey, now: Timestamp, out: &mut Output) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
+    fn give(&mut self, id: TaskId, key: &SlotKey, now: Timestamp, out: &mut Output) -> Option<AttemptNo> {
+        let slot = self.slots.get_mut(key)?;
         let worker_id = slot.worker_id();
         let port = slot.port;
-        let Some(worker) = slot.worker_mut() else { return };
-        let (Some(link), Some(task)) = (worker.open_link(), self.tasks.get_mut(&id)) else { return };
+        let worker = slot.worker_mut()?;
+        let (link, task) = (worker.open_link()?, self.tasks.get_mut(&id)?);
         self.given += 1;
         worker.last_given = self.given;
         worker.load.reserve();
@@ -85,6 +84,7 @@ impl Cluster {
             epoch: self.epoch,
             at: now,
         });
+        Some(attempt)
     }
 
     /// Whether it is known who holds what, so that nothing is run again that still runs.

@@ -28,32 +28,27 @@ pub(crate) struct Seen {
 }
 
 /// The chosen one and some of those that it was chosen from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shortlist {
-    seen: [Seen; OTHERS + 1],
-    len: usize,
-}
+#[derive(Clone, Debug)]
+pub(crate) struct Shortlist(Box<[Seen]>);
 
 impl Shortlist {
     pub(crate) fn new(candidates: &[Candidate], choice: Choice, task: TaskId) -> Self {
-        let mut list = Self { seen: [Seen::default(); OTHERS + 1], len: 0 };
-        let chosen = candidates.iter().enumerate().filter(|(index, _)| *index == choice.index);
+        let see = |candidate: &Candidate| Seen {
+            rank: rank(choice.policy, task, candidate),
+            slot: candidate.slot,
+            running: candidate.running,
+            slots: candidate.slots,
+        };
+        let mut seen = Vec::with_capacity(candidates.len().min(OTHERS + 1));
+        seen.extend(candidates.get(choice.index).map(see));
         let others = candidates.iter().enumerate().filter(|(index, _)| *index != choice.index);
-        for ((_, candidate), place) in chosen.chain(others).zip(&mut list.seen) {
-            *place = Seen {
-                rank: rank(choice.policy, task, candidate),
-                slot: candidate.slot,
-                running: candidate.running,
-                slots: candidate.slots,
-            };
-            list.len += 1;
-        }
-        list
+        seen.extend(others.take(OTHERS).map(|(_, candidate)| see(candidate)));
+        Self(seen.into_boxed_slice())
     }
 
     /// The chosen one first, the others by slot.
     pub(crate) fn seen(&self) -> &[Seen] {
-        &self.seen[..self.len]
+        &self.0
     }
 }
 
@@ -70,7 +65,7 @@ pub(crate) struct Placed {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    placed: Lookup<TaskId, Box<Placed>>,
+    placed: Lookup<TaskId, Placed>,
     /// Attempts that ended, oldest first.
     ended: VecDeque<(TaskId, AttemptNo)>,
 }
@@ -78,7 +73,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// The newest attempt of a task was placed.
     pub(crate) fn remember(&mut self, id: TaskId, placed: Placed) {
-        self.placed.insert(id, Box::new(placed));
+        self.placed.insert(id, placed);
     }
 
     /// An attempt has ended: its placement may be forgotten when there are many newer ones.
@@ -93,7 +88,7 @@ impl Memory {
     }
 
     pub(crate) fn get(&self, id: TaskId) -> Option<&Placed> {
-        self.placed.get(&id).map(AsRef::as_ref)
+        self.placed.get(&id)
     }
 
     /// Whether no more is remembered than may be when so many tasks run.

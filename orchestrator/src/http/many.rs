@@ -129,3 +129,47 @@ pub(super) async fn cancel(
     }
     Ok(Json(done))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use axum::http::header::CONTENT_TYPE;
+
+    use super::*;
+
+    const STATES: &[TaskState] = &[TaskState::Queued, TaskState::Running];
+
+    fn read(body: &str) -> Result<TaskSelection, Refusal> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        selection(&headers, body.as_bytes(), STATES)
+    }
+
+    #[test]
+    fn what_is_left_out_and_what_is_null_says_nothing() {
+        let selection = read(r#"{"state": "queued", "group": null, "labels": {"a": "b"}}"#).unwrap();
+        assert_eq!((selection.state, &selection.group), (Some(TaskState::Queued), &None));
+        assert_eq!(filter(selection).labels, [("a".to_owned(), "b".to_owned())]);
+        assert_eq!(read(r#"{"pool": "gpu"}"#).unwrap().pool, Some("gpu".into()));
+    }
+
+    #[test]
+    fn a_selection_of_everything_or_of_nonsense_is_refused() {
+        for bad in [
+            "",
+            "{",
+            "7",
+            "[]",
+            "{}",
+            r#"{"labels": {}}"#,
+            r#"{"state": null}"#,
+            r#"{"state": "failed"}"#,
+            r#"{"state": 1}"#,
+            r#"{"pool": 1}"#,
+            r#"{"labels": {"a": null}}"#,
+            r#"{"pool": "default", "colour": "blue"}"#,
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(selection(&HeaderMap::new(), br#"{"pool": "default"}"#, STATES).is_err(), "no media type");
+    }
+}

@@ -77,7 +77,7 @@ async fn replay(door: &Door, originals: Vec<Original>, done: &mut ManyReplayed) 
     if fresh.is_empty() {
         return Ok(());
     }
-    // The list is newest first; what was submitted first goes first again.
+    // They are listed newest first; within a piece, what was submitted first goes first again.
     let tasks: Vec<NewTask> = fresh.into_iter().rev().map(|it| it.again(TaskId::now())).collect();
     for (_, status) in door.leader()?.submit(tasks).await.ok_or_else(Refusal::no_leader)? {
         match status {
