@@ -4,28 +4,15 @@ use std::time::Duration;
 
 use clb_protocol::PoolName;
 
-use crate::placement::Policy;
-
-/// One pool as the operator wants it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
-    /// Its name.
-    pub name: PoolName,
-    /// How many workers it has.
-    pub workers: u16,
-    /// The host port of slot 1; slot n has this plus n - 1.
-    pub first_port: u16,
-    /// The CPU limit of each worker, in cores.
-    pub cpus: f64,
-}
+pub use crate::pool::Definition;
 
 /// Everything that is configured about decisions.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The pools, by name.
-    pub pools: Vec<Pool>,
-    /// Who gets a task.
-    pub placement: Policy,
+    /// The pools that the operator defines.
+    pub pools: Vec<Definition>,
+    /// Ports of the host that no worker may be published on.
+    pub reserved_ports: Vec<u16>,
     /// How many tasks may wait.
     pub queue_limit: usize,
     /// How long a worker may say nothing before it counts as hung; also how long one whose link
@@ -49,10 +36,10 @@ pub struct Config {
 impl Config {
     /// The defaults, for these pools.
     #[must_use]
-    pub fn new(pools: Vec<Pool>) -> Self {
+    pub fn new(pools: Vec<Definition>) -> Self {
         Self {
             pools,
-            placement: Policy::LeastLoaded,
+            reserved_ports: Vec::new(),
             queue_limit: 1_000_000,
             silence_limit: Duration::from_secs(3),
             start_limit: Duration::from_secs(30),
@@ -64,7 +51,7 @@ impl Config {
         }
     }
 
-    pub(crate) fn pool(&self, name: &PoolName) -> Option<&Pool> {
+    pub(crate) fn definition(&self, name: &PoolName) -> Option<&Definition> {
         self.pools.iter().find(|pool| pool.name == *name)
     }
 }

@@ -2,13 +2,14 @@
 
 use clb_protocol::api::Usage;
 use clb_protocol::link::{AttemptResult, WorkerHello};
+use clb_protocol::pool::PoolSpec;
 use clb_protocol::task::{NewTask, Retry};
 use clb_protocol::{
-    AttemptNo, ContainerId, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId,
-    Timestamp, WorkerId,
+    AttemptNo, ContainerId, Epoch, Generation, OutcomeSeq, PoolName, PoolVersion, SlotNo, SubmissionSeq,
+    TaskId, Timestamp, WorkerId,
 };
 
-use crate::fleet::Remains;
+use crate::fleet::{Remains, Standing};
 use crate::task::RunningAttempt;
 
 /// One worker's link, numbered by the leader in the order of their opening.
@@ -33,6 +34,46 @@ pub enum Input {
     },
     /// The store stopped or resumed taking changes. While it does not, no task is handed out.
     StoreAvailable(bool),
+
+    /// A caller wants a pool to be like this.
+    PoolPut {
+        /// Which.
+        name: PoolName,
+        /// How; checked already, but for its ports.
+        spec: Box<PoolSpec>,
+    },
+    /// A caller wants no more of what callers made of a pool.
+    PoolRemoved(PoolName),
+    /// A caller wants a pool to hand out nothing, or to go on.
+    PoolPaused {
+        /// Which.
+        name: PoolName,
+        /// Whether it is to rest.
+        is_paused: bool,
+    },
+    /// A caller ordered something for the worker of this name.
+    WorkerOrdered {
+        /// Its stable name.
+        name: String,
+        /// What.
+        standing: Standing,
+    },
+    /// A pool's containers can be made.
+    ImageReady {
+        /// Which pool.
+        pool: PoolName,
+        /// As it was when that was asked.
+        version: PoolVersion,
+    },
+    /// A pool's image cannot be had.
+    ImageFailed {
+        /// Which pool.
+        pool: PoolName,
+        /// As it was when that was asked.
+        version: PoolVersion,
+        /// Why, for people.
+        reason: String,
+    },
 
     /// A worker opened a link.
     WorkerJoined {
@@ -141,6 +182,8 @@ pub struct SeenWorker {
     pub container: ContainerId,
     /// Who it says it is.
     pub worker: WorkerId,
+    /// What it is made of.
+    pub version: PoolVersion,
     /// Whether its process lives, paused or not.
     pub alive: bool,
 }
@@ -152,14 +195,29 @@ pub struct Restored {
     pub epoch: Epoch,
     /// Every task without an outcome.
     pub tasks: Vec<RestoredTask>,
+    /// What callers made of pools.
+    pub pools: Vec<RestoredPool>,
     /// The newest generation of each slot.
     pub generations: Vec<(PoolName, SlotNo, Generation)>,
+    /// What was ordered for slots.
+    pub standings: Vec<(PoolName, SlotNo, Standing)>,
     /// The last submission's number.
     pub last_submission: SubmissionSeq,
     /// The last outcome's number.
     pub last_outcome: OutcomeSeq,
     /// How many tasks ended so far: succeeded, failed, cancelled.
     pub ended: [u64; 3],
+}
+
+/// What callers made of a pool, as the store has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestoredPool {
+    /// Its name.
+    pub name: PoolName,
+    /// How it is wanted; `None` leaves that to the operator's definition.
+    pub spec: Option<PoolSpec>,
+    /// Whether it hands out nothing.
+    pub is_paused: bool,
 }
 
 /// A task without an outcome, as the store has it.

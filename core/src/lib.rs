@@ -15,6 +15,7 @@ pub mod lease;
 mod lookup;
 pub mod output;
 pub mod placement;
+pub mod pool;
 pub mod queue;
 pub mod task;
 

@@ -1,13 +1,17 @@
 //! The intentions that the reducer answers with.
 
+use std::sync::Arc;
+
 use clb_protocol::api::{Obituary, TaskError, Verdict};
+use clb_protocol::pool::PoolSpec;
 use clb_protocol::task::NewTask;
 use clb_protocol::{
-    AttemptNo, ContainerId, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId,
-    Timestamp, WorkerId,
+    AttemptNo, ContainerId, Epoch, Generation, OutcomeSeq, PoolName, PoolVersion, SlotNo, SubmissionSeq,
+    TaskId, Timestamp, WorkerId,
 };
 use serde_json::value::RawValue;
 
+use crate::fleet::Standing;
 use crate::input::LinkNo;
 
 /// What is to be done, in the order of the lists.
@@ -23,6 +27,10 @@ pub struct Output {
     pub receipts: Vec<(TaskId, Receipt)>,
     /// One for each task that was to be cancelled, in order; to be answered when `changes` are durable.
     pub cancelled: Vec<CancelReceipt>,
+    /// The answer to a wish about a pool, when `changes` are durable.
+    pub pool: Option<PoolReceipt>,
+    /// The answer to an order for a worker, when `changes` are durable: the slot it is for.
+    pub ordered: Option<(PoolName, SlotNo)>,
     /// To be done to the fleet, concurrently.
     pub fleet: Vec<FleetAction>,
     /// For the leader's log.
@@ -53,6 +61,25 @@ pub enum CancelReceipt {
     Spared,
     /// It is not waiting or running: it ended before, or nobody knows it.
     NotOpen,
+}
+
+/// What became of a wish about a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolReceipt {
+    /// It is new.
+    Created,
+    /// It is as it was wished.
+    Changed,
+    /// What callers made of it is gone.
+    Removed,
+    /// There is no such pool.
+    Unknown,
+    /// It is as its operator defines it; there is nothing to remove.
+    AsDefined,
+    /// Tasks wait or run in it, and it would be gone.
+    HasTasks,
+    /// The ports that it wants are not free; why, for people.
+    PortsTaken(String),
 }
 
 /// How a task ended.
@@ -162,6 +189,26 @@ pub enum Change {
         /// The new container's generation.
         generation: Generation,
     },
+    /// What callers made of a pool.
+    PoolSaved {
+        /// Its name.
+        name: PoolName,
+        /// How it is wanted; `None` leaves that to the operator's definition.
+        spec: Option<Arc<PoolSpec>>,
+        /// Whether it hands out nothing.
+        is_paused: bool,
+    },
+    /// Callers made nothing of a pool any more.
+    PoolForgotten(PoolName),
+    /// Something was ordered for a slot, or that is done.
+    SlotOrdered {
+        /// The pool.
+        pool: PoolName,
+        /// The slot.
+        slot: SlotNo,
+        /// What.
+        standing: Standing,
+    },
     /// A container died.
     Died(Box<Obituary>),
 }
@@ -176,14 +223,30 @@ pub enum Order {
 }
 
 /// Something to do with Docker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum FleetAction {
+    /// See to everything that the pool's containers are made of; answered by `ImageReady` or
+    /// `ImageFailed`.
+    Prepare {
+        /// Which pool.
+        pool: PoolName,
+        /// To be said in the answer.
+        version: PoolVersion,
+        /// As it is wanted.
+        spec: Arc<PoolSpec>,
+    },
     /// Make and start a container; answered by `ContainerStarted` or `ContainerFailed`.
     Create {
         /// Whose container.
         worker: WorkerId,
-        /// The port on the host.
+        /// What it is made of.
+        version: PoolVersion,
+        /// As its pool is wanted.
+        spec: Arc<PoolSpec>,
+        /// Where it listens inside.
         port: u16,
+        /// The port on the host, where it has one.
+        published: Option<u16>,
     },
     /// Look at a container, kill what still lives of it and remove it; answered by `Buried`.
     Bury {

@@ -99,6 +99,8 @@ numbers! {
     SlotNo(u16);
     /// The how-many-th container of a slot, from 1.
     Generation(u64);
+    /// What a pool's container is made of, as a fingerprint: another one means another container.
+    PoolVersion(u64);
     /// The order in which tasks were accepted.
     SubmissionSeq(u64);
     /// The order in which tasks ended.

@@ -42,6 +42,20 @@ pub enum Placement {
     Random,
 }
 
+impl std::str::FromStr for Placement {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "least-loaded" => Ok(Self::LeastLoaded),
+            "seed" => Ok(Self::Seed),
+            "round-robin" => Ok(Self::RoundRobin),
+            "random" => Ok(Self::Random),
+            _ => Err("must be least-loaded, seed, round-robin or random".to_owned()),
+        }
+    }
+}
+
 /// A folder of the host inside of a pool's workers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,10 +16,9 @@ impl Cluster {
             return;
         }
         let waiting: Vec<PoolName> = self
-            .config
             .pools
-            .iter()
-            .filter(|pool| !self.queue.is_empty(&pool.name))
+            .values()
+            .filter(|pool| !pool.is_paused && !self.queue.is_empty(&pool.name))
             .map(|pool| pool.name.clone())
             .collect();
         for pool in waiting {
@@ -28,6 +27,7 @@ impl Cluster {
     }
 
     fn dispatch_pool(&mut self, pool: &PoolName, now: Timestamp, out: &mut Output) {
+        let Some(policy) = self.pools.get(pool).map(|pool| pool.spec.placement) else { return };
         let of_pool = || {
             let slots = self.slots.iter().filter(|((name, _), _)| name == pool);
             slots.filter_map(|(key, slot)| candidate(slot, now).map(|candidate| (key, candidate)))
@@ -41,7 +41,7 @@ impl Cluster {
             of_pool().map(|(key, candidate)| (key.clone(), candidate)).unzip();
         while free > 0 {
             let Some(id) = self.queue.pop(pool) else { return };
-            let Some(choice) = choose(self.config.placement, id, &candidates) else { return };
+            let Some(choice) = choose(policy, id, &candidates) else { return };
             free -= 1;
             let list = Shortlist::new(&candidates, choice, id);
             if let Some(attempt) = self.give(id, &keys[choice.index], now, out) {
@@ -107,7 +107,10 @@ impl Cluster {
 pub(super) fn candidate(slot: &Slot, now: Timestamp) -> Option<Candidate> {
     let is_full =
         |worker: &Worker| worker.leaving_since.is_none() && worker.running.len() >= worker.slots.into();
-    let worker = slot.worker().filter(|worker| worker.free_slots() > 0 || is_full(worker))?;
+    let worker = slot.worker().filter(|_| slot.takes_tasks())?;
+    if worker.free_slots() == 0 && !is_full(worker) {
+        return None;
+    }
     worker.open_link()?;
     // It may be as lost as the one whose task is given on.
     if matches!(worker.link, Link::Open { heard_at, .. } if heard_at + DOUBT <= now) {

@@ -2,13 +2,13 @@
 //! were made of.
 
 use clb_protocol::api::{
-    CandidateView, Explanation, PlacementView, TaskState, WaitReason, Waiting, WorkerState,
+    CandidateView, Explanation, PlacementView, PoolState, TaskState, WaitReason, Waiting, WorkerState,
 };
-use clb_protocol::pool::Placement;
 use clb_protocol::{PoolName, TaskId, Timestamp, ids};
 
 use crate::fleet::Slot;
 use crate::placement::{Candidate, Placed, Policy, Seen, choose, rank};
+use crate::pool::Image;
 use crate::task::{Phase, RunningAttempt, Task};
 
 use super::dispatch::candidate;
@@ -70,7 +70,7 @@ impl Cluster {
     fn queued(&self, id: TaskId, task: &Task, now: Timestamp) -> (Waiting, String) {
         let ahead = self.queue.ahead(id, task) as u64;
         let obstacle = self
-            .obstacle_of_pool(&task.pool)
+            .obstacle_of_pool(&task.pool, now)
             .or_else(|| self.obstacle_of_all())
             .unwrap_or_else(|| self.obstacle_of_workers(&task.pool, ahead, now));
         let Obstacle { reason, wait, remedy, until } = obstacle;
@@ -84,16 +84,42 @@ impl Cluster {
     }
 
     /// What the state of a pool itself holds up: this is the place for every such reason.
-    fn obstacle_of_pool(&self, pool: &PoolName) -> Option<Obstacle> {
-        if self.config.pool(pool).is_none() {
+    fn obstacle_of_pool(&self, name: &PoolName, now: Timestamp) -> Option<Obstacle> {
+        let Some(pool) = self.pools.get(name).filter(|pool| !pool.is_removing) else {
             return Some(Obstacle {
                 reason: WaitReason::NoSuchPool,
-                wait: format!("for the pool {pool}, which is not there any more"),
+                wait: format!("for the pool {name}, which is not there any more"),
                 remedy: "Make a pool of this name again, or cancel the task.",
                 until: None,
             });
+        };
+        if pool.is_paused {
+            return Some(Obstacle {
+                reason: WaitReason::PoolPaused,
+                wait: format!("for the pool {name} to be resumed: it is paused"),
+                remedy: "Resume the pool.",
+                until: None,
+            });
         }
-        None
+        let has_worker = self.places_of(name).any(|slot| candidate(slot, now).is_some());
+        if pool.state != PoolState::Failed || has_worker {
+            return None;
+        }
+        let because = pool.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        let until = match pool.image {
+            Image::Failed { retry_at, .. } => Some(retry_at),
+            _ => None,
+        };
+        Some(Obstacle {
+            reason: WaitReason::PoolFailed,
+            wait: format!("for the pool {name}, which cannot have workers{because}"),
+            remedy: "It is tried again by itself; a changed pool is tried at once.",
+            until,
+        })
+    }
+
+    fn places_of<'a>(&'a self, pool: &'a PoolName) -> impl Iterator<Item = &'a Slot> {
+        self.slots.iter().filter(move |((name, _), _)| name == pool).map(|(_, slot)| slot)
     }
 
     fn obstacle_of_all(&self) -> Option<Obstacle> {
@@ -124,7 +150,7 @@ impl Cluster {
     }
 
     fn obstacle_of_workers(&self, pool: &PoolName, ahead: u64, now: Timestamp) -> Obstacle {
-        let slots = || self.slots.iter().filter(|((name, _), _)| name == pool).map(|(_, slot)| slot);
+        let slots = || self.places_of(pool);
         let ready: Vec<Candidate> = slots().filter_map(|slot| candidate(slot, now)).collect();
         if ready.is_empty() {
             let doing: Vec<String> =
@@ -155,11 +181,10 @@ impl Cluster {
     }
 
     fn candidates_now(&self, pool: &PoolName, id: TaskId, now: Timestamp) -> Vec<CandidateView> {
-        let slots: Vec<&Slot> =
-            self.slots.iter().filter(|((name, _), _)| name == pool).map(|(_, slot)| slot).collect();
+        let slots: Vec<&Slot> = self.places_of(pool).collect();
         let may_get: Vec<Option<Candidate>> = slots.iter().map(|slot| candidate(slot, now)).collect();
         let ready: Vec<Candidate> = may_get.iter().flatten().copied().collect();
-        let policy = self.config.placement;
+        let policy = self.pools.get(pool).map(|pool| pool.spec.placement).unwrap_or_default();
         let best = choose(policy, id, &ready).map(|choice| ready[choice.index].slot);
         let view = |(slot, candidate): (&&Slot, &Option<Candidate>)| match candidate {
             Some(candidate) => {
@@ -282,14 +307,8 @@ fn why_chosen(policy: Policy, seen: &[Seen]) -> String {
 
 fn placement_view(placed: &Placed) -> PlacementView {
     let slot = placed.list.seen().first().map(|seen| seen.slot).unwrap_or_default();
-    let policy = match placed.policy {
-        Policy::LeastLoaded => Placement::LeastLoaded,
-        Policy::Seed => Placement::Seed,
-        Policy::RoundRobin => Placement::RoundRobin,
-        Policy::Random => Placement::Random,
-    };
     let worker = ids::worker_name(&placed.pool, slot);
-    PlacementView { attempt: placed.attempt, worker, policy, at: placed.at }
+    PlacementView { attempt: placed.attempt, worker, policy: placed.policy, at: placed.at }
 }
 
 fn candidates_then(placed: &Placed) -> Vec<CandidateView> {

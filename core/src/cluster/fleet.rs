@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use clb_protocol::api::{Obituary, Verdict, VerdictKind};
 use clb_protocol::{AttemptNo, ContainerId, TaskId, Timestamp, WorkerId};
 
-use crate::fleet::{Link, Remains, Slot, Stage, Worker, judge};
+use crate::fleet::{Course, Link, Remains, Slot, Stage, Standing, Worker, judge};
 use crate::input::SeenWorker;
 use crate::output::{Change, FleetAction, Note, Order, Output};
+use crate::pool::Image;
 
 use super::tasks::timed_out;
 use super::{Cluster, SlotKey, TIMEOUT_CHECK};
@@ -18,9 +19,21 @@ impl Cluster {
         if !self.observed || self.retired {
             return;
         }
-        for slot in self.slots.values_mut() {
-            if !matches!(slot.stage, Stage::Vacant { not_before } if not_before <= now) {
+        let is_due = |slot: &Slot| matches!(slot.stage, Stage::Vacant { not_before } if not_before <= now);
+        if !self.slots.values().any(is_due) {
+            return;
+        }
+        for slot in self.slots.values_mut().filter(|slot| is_due(slot) && slot.course == Course::Stay) {
+            let Some(pool) = self.pools.get(&slot.pool).filter(|pool| pool.image == Image::Ready) else {
                 continue;
+            };
+            let version = pool.version(slot.no);
+            slot.version = Some(version);
+            (slot.port, slot.published) = (pool.inner_port(slot.no), pool.published_port(slot.no));
+            if slot.standing == Standing::Restart {
+                slot.standing = Standing::Serve;
+                let (pool, slot) = (slot.pool.clone(), slot.no);
+                out.changes.push(Change::SlotOrdered { pool, slot, standing: Standing::Serve });
             }
             slot.generation = slot.generation.next();
             slot.signalled = None;
@@ -31,7 +44,13 @@ impl Cluster {
                 slot: slot.no,
                 generation: slot.generation,
             });
-            out.fleet.push(FleetAction::Create { worker: slot.worker_id(), port: slot.port });
+            out.fleet.push(FleetAction::Create {
+                worker: slot.worker_id(),
+                version,
+                spec: pool.spec.clone(),
+                port: slot.port,
+                published: slot.published,
+            });
         }
     }
 
@@ -59,6 +78,13 @@ impl Cluster {
         out.notes
             .push(Note::Fleet(format!("{worker} could not be started: {reason}; next try in {wait_ms} ms")));
         slot.enter(Stage::Vacant { not_before }, Some(reason), now);
+        slot.version = None;
+        // It may have been removed from under its pool.
+        if let Some(pool) = self.pools.get_mut(&worker.pool).filter(|pool| pool.spec.image.is_some())
+            && pool.image == Image::Ready
+        {
+            pool.image = Image::Wanted { failures: 0 };
+        }
     }
 
     pub(super) fn take_death(&mut self, worker: &WorkerId, now: Timestamp, out: &mut Output) {
@@ -74,7 +100,7 @@ impl Cluster {
     }
 
     /// Gives a slot's container up: what it runs is lost, and it is looked at and removed.
-    fn bury(&mut self, key: &SlotKey, cause: Option<Verdict>, now: Timestamp, out: &mut Output) {
+    pub(super) fn bury(&mut self, key: &SlotKey, cause: Option<Verdict>, now: Timestamp, out: &mut Output) {
         self.lose_running(key, now, out);
         let Some(slot) = self.slots.get_mut(key) else { return };
         let container = slot.container().cloned();
@@ -82,6 +108,7 @@ impl Cluster {
             Stage::Up(worker) => Some(worker),
             _ => None,
         };
+        let is_planned = cause.as_ref().is_some_and(|verdict| verdict.kind == VerdictKind::Drained);
         if let Some(worker) = &worker {
             if let Some(link) = worker.open_link() {
                 self.links.remove(&link);
@@ -89,6 +116,7 @@ impl Cluster {
             }
             if !matches!(worker.link, Link::Closed { .. } | Link::Stopped { .. })
                 && worker.leaving_since.is_none()
+                && !(is_planned && !self.retired)
             {
                 out.notes.push(Note::WorkerCrashed);
             }
@@ -96,7 +124,8 @@ impl Cluster {
         let id = slot.worker_id();
         let reason = cause.as_ref().map(|verdict| verdict.detail.clone());
         if let Some(reason) = &reason {
-            out.notes.push(Note::Fleet(format!("{id} is given up: {reason}")));
+            let gone = if is_planned { "is let go" } else { "is given up" };
+            out.notes.push(Note::Fleet(format!("{id} {gone}: {reason}")));
         }
         slot.enter(Stage::Burying { worker, cause }, reason, now);
         out.fleet.push(FleetAction::Bury { worker: id, container });
@@ -117,11 +146,16 @@ impl Cluster {
         // What was thought of it does not count when it had died of something else by then.
         let verdict =
             cause.filter(|_| !remains.was_dead).unwrap_or_else(|| judge(remains, slot.signalled, peak));
-        let not_before = slot.backoff.after_death(worker.as_ref().map(|worker| worker.ready_at), now);
-        out.notes.push(Note::Fleet(format!("{worker_id} died: {}", verdict.detail)));
+        let not_before = if verdict.kind == VerdictKind::Drained {
+            now
+        } else {
+            out.notes.push(Note::Fleet(format!("{worker_id} died: {}", verdict.detail)));
+            slot.backoff.after_death(worker.as_ref().map(|worker| worker.ready_at), now)
+        };
         let obituary = write_obituary(slot, worker.as_deref(), remains, &verdict);
         out.changes.push(Change::Died(Box::new(obituary)));
         slot.enter(Stage::Vacant { not_before }, Some(verdict.detail.clone()), now);
+        slot.version = None;
         self.pronounce(&key, &verdict, now, out);
     }
 
@@ -193,6 +227,7 @@ impl Cluster {
             let found = here.iter().filter(|s| s.worker.generation >= slot.generation);
             let found = found.max_by_key(|seen| (seen.alive, seen.worker.generation))?;
             slot.generation = found.worker.generation;
+            slot.version = Some(found.version);
             let mut worker = Box::new(Worker::awaited(found.container.clone(), until, now));
             worker.running = self.unclaimed.remove(&found.worker).unwrap_or_default();
             let container = found.container.clone();
@@ -206,6 +241,9 @@ impl Cluster {
             return Some(container);
         }
         let current = here.iter().find(|seen| seen.worker.generation == slot.generation);
+        if let Some(seen) = current.filter(|_| matches!(slot.stage, Stage::Up(_))) {
+            slot.version = Some(seen.version);
+        }
         let is_dead = match &slot.stage {
             Stage::Vacant { .. } => return None,
             Stage::Up(_) => current.is_none_or(|seen| !seen.alive),

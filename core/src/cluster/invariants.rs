@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clb_protocol::{AttemptNo, TaskId};
 
-use crate::fleet::{Slot, Worker};
+use crate::fleet::{Course, Slot, Worker};
 use crate::task::Phase;
 
 use super::Cluster;
@@ -14,6 +14,7 @@ impl Cluster {
     /// simulation: it takes time in proportion to the number of tasks.
     pub fn check_invariants(&self) -> Result<(), String> {
         self.check_workers()?;
+        self.check_pools()?;
         let mut held: BTreeMap<TaskId, Vec<AttemptNo>> = BTreeMap::new();
         for worker in self.slots.values().filter_map(Slot::worker) {
             for (id, attempt) in &worker.running {
@@ -69,6 +70,41 @@ impl Cluster {
         }
         if !self.placements.is_bounded(usize::try_from(running).unwrap_or(usize::MAX)) {
             return Err("more placements are remembered than may be".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_pools(&self) -> Result<(), String> {
+        for (key, slot) in &self.slots {
+            if !self.pools.contains_key(&key.0) {
+                return Err(format!("{} has no pool", slot.worker_id()));
+            }
+            let is_settled = self.observed && !self.retired && !self.unsettled.contains(&key.0);
+            if is_settled && self.is_outdated(slot) {
+                return Err(format!("{} is made of something else than it should", slot.worker_id()));
+            }
+        }
+        for pool in self.pools.values().filter(|_| self.observed && !self.retired) {
+            let mut replaced = self.slots.values().filter(|slot| slot.pool == pool.name);
+            let is_inner = |slot: &&Slot| slot.no.0 <= pool.wanted();
+            let inner = replaced.clone().filter(is_inner);
+            if inner.count() != usize::from(pool.wanted()) && !self.unsettled.contains(&pool.name) {
+                return Err(format!("{} has fewer slots than it should", pool.name));
+            }
+            if !self.unsettled.contains(&pool.name) && replaced.any(|slot| slot.course != Course::Stay) {
+                return Err(format!("{} is settled and lets a worker go", pool.name));
+            }
+        }
+        let mut open = BTreeMap::new();
+        self.tasks.all(|_, task| {
+            *open.entry(task.pool.clone()).or_insert(0_u64) += 1;
+            true
+        });
+        for (pool, count) in &self.open {
+            let found = open.remove(pool).unwrap_or_default();
+            if found != *count {
+                return Err(format!("{found} tasks of {pool} are open, {count} are counted"));
+            }
         }
         Ok(())
     }

@@ -1,14 +1,17 @@
 //! The reducer: state of all tasks, workers and slots, written here and nowhere else.
 //!
 //! `tasks.rs` has what happens to tasks, `waiting.rs` how they wait, `workers.rs` what workers say,
-//! `fleet.rs` what becomes of containers, `dispatch.rs` who gets a task, `explain.rs` why, `views.rs` what
-//! pages show, `restore.rs` what a new leader begins with, `invariants.rs` what must always hold.
+//! `fleet.rs` what becomes of containers, `pools.rs` what callers wish of pools, `steering.rs` how these get
+//! there, `dispatch.rs` who gets a task, `explain.rs` why, `views.rs` what pages show, `restore.rs` what a new
+//! leader begins with, `invariants.rs` what must always hold.
 
 mod dispatch;
 mod explain;
 mod fleet;
 mod invariants;
+mod pools;
 mod restore;
+mod steering;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -20,15 +23,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clb_protocol::{
-    AttemptNo, Epoch, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
+    AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
 };
 
 use crate::config::Config;
-use crate::fleet::{Link, Slot, Stage};
+use crate::fleet::{Course, Link, Slot, Stage};
 use crate::input::{Input, LinkNo};
 use crate::lookup::Lookup;
 use crate::output::Output;
 use crate::placement::Memory;
+use crate::pool::{Image, Pool};
 use crate::queue::Queue;
 use crate::task::Task;
 
@@ -56,7 +60,14 @@ pub struct Cluster {
     epoch: Epoch,
     tasks: Lookup<TaskId, Task>,
     queue: Queue,
+    pools: BTreeMap<PoolName, Pool>,
+    /// Pools that are not as they should be.
+    unsettled: BTreeSet<PoolName>,
+    /// How many tasks of each pool have no outcome.
+    open: BTreeMap<PoolName, u64>,
     slots: BTreeMap<SlotKey, Slot>,
+    /// The newest generation of each slot that there was.
+    generations: BTreeMap<SlotKey, Generation>,
     links: BTreeMap<LinkNo, SlotKey>,
     /// Attempts that the store shows as running, until their workers are found or found missing.
     unclaimed: BTreeMap<WorkerId, BTreeMap<TaskId, AttemptNo>>,
@@ -86,6 +97,7 @@ impl Cluster {
     /// Takes in one fact and answers with everything that follows from it.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Output {
         let mut out = Output::default();
+        let concerns_pools = concerns_pools(&input) || !self.unsettled.is_empty();
         match input {
             Input::Submitted(tasks) => self.accept(tasks, now, &mut out),
             Input::Stored(ids) => self.enqueue(&ids, now),
@@ -94,6 +106,14 @@ impl Cluster {
                 out.cancelled = ids.iter().map(|id| self.cancel(*id, which, now, &mut out)).collect();
             }
             Input::StoreAvailable(available) => self.store_available = available,
+            Input::PoolPut { name, spec } => self.put_pool(&name, *spec, now, &mut out),
+            Input::PoolRemoved(name) => self.remove_pool(&name, now, &mut out),
+            Input::PoolPaused { name, is_paused } => self.pause_pool(&name, is_paused, &mut out),
+            Input::WorkerOrdered { name, standing } => self.order_worker(&name, standing, now, &mut out),
+            Input::ImageReady { pool, version } => self.take_image(&pool, version, Ok(()), now, &mut out),
+            Input::ImageFailed { pool, version, reason } => {
+                self.take_image(&pool, version, Err(reason), now, &mut out);
+            }
             Input::WorkerJoined { link, hello } => self.join(link, hello, now, &mut out),
             Input::WorkerReported { link, finished, leaving } => {
                 self.take_report(link, finished, leaving, now, &mut out);
@@ -111,7 +131,7 @@ impl Cluster {
             Input::ContainerDied(worker) => self.take_death(&worker, now, &mut out),
             Input::Buried { worker, remains } => self.take_burial(&worker, &remains, now, &mut out),
             Input::UsageSampled { worker, usage } => {
-                let cpus = self.config.pool(&worker.pool).map_or(1.0, |pool| pool.cpus);
+                let cpus = self.pools.get(&worker.pool).map_or(1.0, |pool| pool.spec.cpus);
                 if let Some(worker) = self.slot_of(&worker).and_then(Slot::worker_mut) {
                     worker.measure(usage, cpus);
                 }
@@ -120,7 +140,14 @@ impl Cluster {
             Input::Retired => self.retire(now, &mut out),
             Input::TimePassed => self.expire(now, &mut out),
         }
+        if concerns_pools {
+            self.prepare_images(now, &mut out);
+            self.steer(now, &mut out);
+        }
         self.fill_vacant_slots(now, &mut out);
+        if concerns_pools {
+            self.review_pools(now);
+        }
         self.dispatch(now, &mut out);
         out
     }
@@ -130,7 +157,7 @@ impl Cluster {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let slots = self.slots.values().flat_map(|slot| {
             let stage = match &slot.stage {
-                Stage::Vacant { not_before } => (self.observed && !self.retired).then_some(*not_before),
+                Stage::Vacant { not_before } => self.may_fill(slot).then_some(*not_before),
                 Stage::Starting { .. } => Some(slot.since + self.config.start_limit),
                 Stage::Up(worker) => {
                     let leave = worker.leaving_since.map(|since| since + self.config.leave_limit);
@@ -145,7 +172,17 @@ impl Cluster {
         let timeouts = (self.running > 0).then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
         let settled = self.settling.map(|settling| settling.until);
         let rested = self.asleep.first().map(|(until, _)| *until);
-        slots.chain(timeouts).chain(settled).chain(rested).min()
+        let images = self.pools.values().filter_map(|pool| match pool.image {
+            Image::Failed { retry_at, .. } if !self.retired && pool.wanted() > 0 => Some(retry_at),
+            _ => None,
+        });
+        slots.chain(timeouts).chain(settled).chain(rested).chain(images).min()
+    }
+
+    /// Whether an empty slot may have a container, once its time has come.
+    fn may_fill(&self, slot: &Slot) -> bool {
+        let has_image = || self.pools.get(&slot.pool).is_some_and(|pool| pool.image == Image::Ready);
+        self.observed && !self.retired && slot.course == Course::Stay && has_image()
     }
 
     fn link_deadline(&self, link: Link) -> Timestamp {
@@ -162,4 +199,18 @@ impl Cluster {
         let slot = self.slots.get_mut(&(worker.pool.clone(), worker.slot))?;
         (slot.generation == worker.generation).then_some(slot)
     }
+}
+
+/// Whether an input can change what pools are doing; what only concerns tasks must stay fast.
+fn concerns_pools(input: &Input) -> bool {
+    !matches!(
+        input,
+        Input::Submitted(_)
+            | Input::Stored(_)
+            | Input::NotStored(_)
+            | Input::CancelRequested { .. }
+            | Input::StoreAvailable(_)
+            | Input::WorkerReported { leaving: None, .. }
+            | Input::UsageSampled { .. }
+    )
 }

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clb_protocol::{Generation, PoolName, SlotNo, TaskId, Timestamp};
+use clb_protocol::{TaskId, Timestamp};
 
 use crate::config::Config;
-use crate::fleet::Slot;
 use crate::input::{Restored, RestoredTask};
 use crate::lookup::Lookup;
 use crate::placement::Memory;
@@ -23,7 +22,11 @@ impl Cluster {
             epoch: restored.epoch,
             tasks: Lookup::default(),
             queue: Queue::default(),
+            pools: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            open: BTreeMap::new(),
             slots: BTreeMap::new(),
+            generations: BTreeMap::new(),
             links: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
             asleep: BTreeSet::new(),
@@ -42,7 +45,8 @@ impl Cluster {
             checked_timeouts_at: now,
             config,
         };
-        cluster.lay_out_slots(&restored.generations, now);
+        cluster.lay_out_pools(restored.pools, now);
+        cluster.lay_out_slots(&restored.generations, restored.standings, now);
         for row in restored.tasks {
             cluster.restore_task(row, now);
         }
@@ -81,6 +85,7 @@ impl Cluster {
             }
         }
         self.asleep.extend(task.due().map(|until| (until, id)));
+        self.count_open(&task.pool);
         self.tasks.insert(id, task);
     }
 
@@ -90,21 +95,6 @@ impl Cluster {
             match self.slots.get_mut(&(lost.worker.pool.clone(), lost.worker.slot)) {
                 Some(slot) => slot.unjudged.push((id, lost.attempt)),
                 None => self.unjudgeable.push((id, lost.attempt)),
-            }
-        }
-    }
-
-    fn lay_out_slots(&mut self, generations: &[(PoolName, SlotNo, Generation)], now: Timestamp) {
-        for pool in &self.config.pools {
-            for place in 0..pool.workers {
-                let no = SlotNo(place + 1);
-                let known = generations.iter().find(|(name, slot, _)| *name == pool.name && *slot == no);
-                let generation = known.map_or(Generation(0), |(_, _, generation)| *generation);
-                let port = pool.first_port.saturating_add(place);
-                self.slots.insert(
-                    (pool.name.clone(), no),
-                    Slot::vacant(pool.name.clone(), no, port, generation, now),
-                );
             }
         }
     }

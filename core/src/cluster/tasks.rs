@@ -19,7 +19,7 @@ impl Cluster {
             let id = new.id;
             let receipt = if self.tasks.contains(&id) {
                 Receipt::Known
-            } else if self.config.pool(&new.pool).is_none() {
+            } else if self.pools.get(&new.pool).is_none_or(|pool| pool.is_removing) {
                 Receipt::NoSuchPool
             } else if self.waiting() >= self.config.queue_limit {
                 Receipt::QueueFull
@@ -44,6 +44,7 @@ impl Cluster {
             retry: new.spec.retry.map(Box::new),
             phase: Phase::Accepted { not_before: new.not_before },
         };
+        self.count_open(&new.pool);
         self.tasks.insert(new.id, task);
         out.notes.push(Note::ReceivedPayload(new.id));
         out.changes.push(Change::TaskAccepted { seq: self.last_submission, at: now, task: Box::new(new) });
@@ -57,7 +58,7 @@ impl Cluster {
     pub(super) fn forget(&mut self, ids: &[TaskId]) {
         for id in ids {
             if self.tasks.get(id).is_some_and(|task| !task.is_stored()) {
-                self.tasks.remove(id);
+                self.tasks.remove(id).inspect(|task| self.discount_open(&task.pool));
             }
         }
     }
@@ -274,6 +275,7 @@ impl Cluster {
         out: &mut Output,
     ) {
         let Some(task) = self.tasks.remove(&id) else { return };
+        self.discount_open(&task.pool);
         let current = match &task.phase {
             Phase::Running(running) => {
                 self.placements.let_go(id, running.attempt);

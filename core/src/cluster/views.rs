@@ -1,9 +1,10 @@
 //! What pages and callers may see of the state.
 
-use clb_protocol::api::{TaskCounts, WorkerState, WorkerView};
-use clb_protocol::{Epoch, TaskId};
+use clb_protocol::api::{PoolTasks, PoolView, PoolWorkers, TaskCounts, WorkerState, WorkerView};
+use clb_protocol::{AttemptNo, Epoch, PoolName, SlotNo, TaskId};
 
 use crate::fleet::{Link, Slot, Stage};
+use crate::pool::Pool;
 use crate::task::{RunningAttempt, Task};
 
 use super::Cluster;
@@ -39,6 +40,43 @@ impl Cluster {
     pub fn workers(&self) -> impl Iterator<Item = WorkerView> + '_ {
         self.slots.values().map(view)
     }
+
+    /// The worker of a slot.
+    #[must_use]
+    pub fn worker(&self, pool: &PoolName, slot: SlotNo) -> Option<WorkerView> {
+        self.slots.get(&(pool.clone(), slot)).map(view)
+    }
+
+    /// Every pool, by name.
+    pub fn pools(&self) -> impl Iterator<Item = PoolView> + '_ {
+        self.pools.values().map(|pool| self.pool_view(pool))
+    }
+
+    /// A pool.
+    #[must_use]
+    pub fn pool(&self, name: &PoolName) -> Option<PoolView> {
+        self.pools.get(name).map(|pool| self.pool_view(pool))
+    }
+
+    fn pool_view(&self, pool: &Pool) -> PoolView {
+        let slots = || self.slots.values().filter(|slot| slot.pool == pool.name);
+        let is_current = |(id, attempt): &(&TaskId, &AttemptNo)| self.is_current(**id, **attempt);
+        let running =
+            slots().filter_map(Slot::worker).flat_map(|w| &w.running).filter(is_current).count() as u64;
+        let open = self.open.get(&pool.name).copied().unwrap_or_default();
+        let ready = slots().filter(|slot| slot.is_serving()).count();
+        PoolView {
+            name: pool.name.clone(),
+            source: pool.source,
+            spec: (*pool.spec).clone(),
+            state: pool.state,
+            reason: pool.reason.clone(),
+            is_paused: pool.is_paused,
+            workers: PoolWorkers { ready: u16::try_from(ready).unwrap_or(u16::MAX), wanted: pool.wanted() },
+            tasks: PoolTasks { queued: open.saturating_sub(running), running },
+            since: pool.since,
+        }
+    }
 }
 
 fn view(slot: &Slot) -> WorkerView {
@@ -70,7 +108,9 @@ pub(super) fn state(slot: &Slot) -> WorkerState {
         Stage::Vacant { .. } | Stage::Starting { .. } => WorkerState::Starting,
         Stage::Burying { .. } => WorkerState::Lost,
         Stage::Up(worker) => match worker.link {
-            Link::Open { .. } if worker.leaving_since.is_some() => WorkerState::Draining,
+            Link::Open { .. } if worker.leaving_since.is_some() || !slot.takes_tasks() => {
+                WorkerState::Draining
+            }
             Link::Open { .. } => WorkerState::Ready,
             Link::Stopped { .. } => WorkerState::Stopped,
             Link::Awaited { .. } => WorkerState::Starting,

@@ -15,5 +15,5 @@ mod verdict;
 
 pub use backoff::Backoff;
 pub use revival::{Fall, revive_at};
-pub use slot::{Link, Slot, Stage, Worker};
+pub use slot::{Course, Link, Slot, Stage, Standing, Worker};
 pub use verdict::{End, Remains, judge, memory_peak};

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use clb_protocol::api::{Usage, Verdict};
 use clb_protocol::{
-    AttemptNo, ContainerId, Generation, Incarnation, PoolName, SlotNo, TaskId, Timestamp, WorkerId,
+    AttemptNo, ContainerId, Generation, Incarnation, PoolName, PoolVersion, SlotNo, TaskId, Timestamp,
+    WorkerId,
 };
 
 use crate::input::LinkNo;
@@ -24,8 +25,16 @@ pub struct Slot {
     pub no: SlotNo,
     /// The newest container's generation; 0 before the first.
     pub generation: Generation,
-    /// The port on the host.
+    /// Where its worker listens inside of its container.
     pub port: u16,
+    /// The port on the host, where it has one.
+    pub published: Option<u16>,
+    /// What its container is made of; `None` without one, and before Docker was asked.
+    pub version: Option<PoolVersion>,
+    /// What somebody ordered for it.
+    pub standing: Standing,
+    /// What the pool means to do with it.
+    pub course: Course,
     /// What fills it.
     pub stage: Stage,
     /// Since when it is like this.
@@ -40,6 +49,30 @@ pub struct Slot {
     pub unjudged_since: Timestamp,
     /// The last signal that somebody sent to the container through Docker.
     pub signalled: Option<i64>,
+}
+
+/// What somebody ordered for a slot; it outlives the leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Its worker takes tasks.
+    #[default]
+    Serve,
+    /// Its worker takes none, until told otherwise.
+    Drain,
+    /// Its worker takes none and is replaced once it has finished.
+    Restart,
+}
+
+/// What a pool means to do with a slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Course {
+    /// Keep it.
+    #[default]
+    Stay,
+    /// Let its worker finish and make a new one.
+    Replace,
+    /// Let its worker finish and give the slot up.
+    Retire,
 }
 
 /// What fills a slot.
@@ -131,6 +164,10 @@ impl Slot {
             no,
             generation,
             port,
+            published: None,
+            version: None,
+            standing: Standing::Serve,
+            course: Course::Stay,
             stage: Stage::Vacant { not_before: now },
             since: now,
             backoff: Backoff::default(),
@@ -162,6 +199,19 @@ impl Slot {
             Stage::Up(worker) => Some(worker),
             _ => None,
         }
+    }
+
+    /// Whether its worker may be given tasks as far as anybody's wishes go.
+    #[must_use]
+    pub fn takes_tasks(&self) -> bool {
+        self.standing == Standing::Serve && self.course == Course::Stay
+    }
+
+    /// Whether its worker takes tasks.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        let is_ready = |worker: &Worker| worker.open_link().is_some() && worker.leaving_since.is_none();
+        self.takes_tasks() && self.worker().is_some_and(is_ready)
     }
 
     /// Docker's id of the container that fills it.

@@ -6,38 +6,11 @@
 mod load;
 mod memory;
 
+pub use clb_protocol::pool::Placement as Policy;
 use clb_protocol::{SlotNo, TaskId};
 
 pub use load::Load;
 pub(crate) use memory::{Memory, Placed, Seen, Shortlist};
-
-/// How the best worker is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// The least predicted load: measured CPU and memory, and a reservation for every task that the
-    /// measurements cannot show yet.
-    LeastLoaded,
-    /// The formula of 2023: CPU % + memory % + 5 × running tasks.
-    Seed,
-    /// The one that was given a task the longest ago.
-    RoundRobin,
-    /// Any, drawn from the task's id.
-    Random,
-}
-
-impl std::str::FromStr for Policy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "least-loaded" => Ok(Self::LeastLoaded),
-            "seed" => Ok(Self::Seed),
-            "round-robin" => Ok(Self::RoundRobin),
-            "random" => Ok(Self::Random),
-            _ => Err("must be least-loaded, seed, round-robin or random".to_owned()),
-        }
-    }
-}
 
 /// A worker that may get a task when it has a free slot: it is ready.
 #[derive(Clone, Copy, Debug, PartialEq)]

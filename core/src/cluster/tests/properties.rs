@@ -4,11 +4,14 @@
 use std::time::Duration;
 
 use clb_protocol::WorkerId;
+use clb_protocol::api::PoolState;
 use clb_protocol::link::Yield;
+use clb_protocol::pool::PoolSpec;
 use clb_protocol::task::Retry;
 use proptest::prelude::*;
 
 use super::world::{World, succeeded};
+use crate::fleet::Standing;
 use crate::input::{Cancellable, Input};
 
 const WORKERS: u16 = 3;
@@ -38,6 +41,11 @@ enum Step {
     Pass(u64),
     StoreAvailable(bool),
     ChangeLeader,
+    Put { workers: u16, kind: u8 },
+    Remove,
+    Pause(bool),
+    Order(u16, Standing),
+    LoseImage(bool),
 }
 
 fn retry() -> impl Strategy<Value = Retry> {
@@ -77,7 +85,36 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1..4_000_u64).prop_map(Step::Pass),
         1 => any::<bool>().prop_map(Step::StoreAvailable),
         1 => Just(Step::ChangeLeader),
+        2 => (0..5_u16, 0..3_u8).prop_map(|(workers, kind)| Step::Put { workers, kind }),
+        1 => Just(Step::Remove),
+        1 => any::<bool>().prop_map(Step::Pause),
+        2 => (1..5_u16, order()).prop_map(|(slot, standing)| Step::Order(slot, standing)),
+        1 => any::<bool>().prop_map(Step::LoseImage),
     ]
+}
+
+fn order() -> impl Strategy<Value = Standing> {
+    prop_oneof![Just(Standing::Serve), Just(Standing::Drain), Just(Standing::Restart)]
+}
+
+fn put(world: &mut World, workers: u16, kind: u8) {
+    let image = (kind > 0).then(|| "image".to_owned());
+    let spec = PoolSpec { workers, image, cpus: f64::from(kind) + 1.0, ..PoolSpec::default() };
+    world.tell(Input::PoolPut { name: "default".into(), spec: Box::new(spec) });
+}
+
+/// Nobody wishes anything any more that keeps tasks from running.
+fn make_up(world: &mut World) {
+    world.missing_images.clear();
+    world.tell(Input::StoreAvailable(true));
+    world.tell(Input::PoolPaused { name: "default".into(), is_paused: false });
+    if world.cluster.pool(&"default".into()).is_some_and(|pool| pool.workers.wanted == 0) {
+        put(world, WORKERS, 0);
+    }
+    let names: Vec<String> = world.cluster.workers().map(|worker| worker.name).collect();
+    for name in names {
+        world.tell(Input::WorkerOrdered { name, standing: Standing::Serve });
+    }
 }
 
 fn take(world: &mut World, step: &Step) {
@@ -136,6 +173,14 @@ fn take(world: &mut World, step: &Step) {
         Step::Pass(span_ms) => world.pass(Duration::from_millis(span_ms)),
         Step::StoreAvailable(available) => drop(world.tell(Input::StoreAvailable(available))),
         Step::ChangeLeader => world.change_leader(),
+        Step::Put { workers, kind } => put(world, workers, kind),
+        Step::Remove => drop(world.tell(Input::PoolRemoved("default".into()))),
+        Step::Pause(is_paused) => drop(world.tell(Input::PoolPaused { name: "default".into(), is_paused })),
+        Step::Order(slot, standing) => {
+            world.tell(Input::WorkerOrdered { name: format!("worker-{slot}"), standing });
+        }
+        Step::LoseImage(true) => drop(world.missing_images.insert("image".to_owned())),
+        Step::LoseImage(false) => drop(world.missing_images.remove("image")),
     }
 }
 
@@ -148,7 +193,7 @@ proptest! {
         for step in &steps {
             take(&mut world, step);
         }
-        world.tell(Input::StoreAvailable(true));
+        make_up(&mut world);
         world.calm_down();
     }
 
@@ -158,11 +203,11 @@ proptest! {
         for step in &steps {
             take(&mut world, step);
         }
-        world.tell(Input::StoreAvailable(true));
+        make_up(&mut world);
         world.calm_down();
         // The longest back-off passes and everybody is healthy: the plan is empty from then on.
-        for _ in 0..80 {
-            for slot in 1..=WORKERS {
+        for _ in 0..120 {
+            for slot in 1..=WORKERS + 3 {
                 if let Some(worker) = world.worker(slot) {
                     world.report(&worker);
                 }
@@ -173,6 +218,10 @@ proptest! {
         }
         let out = world.tell(Input::TimePassed);
         prop_assert!(out.fleet.is_empty() && out.orders.is_empty() && out.changes.is_empty());
+        let pool = world.cluster.pool(&"default".into()).unwrap();
+        prop_assert_eq!(pool.state, PoolState::Ready, "{:?}", pool);
+        prop_assert_eq!(pool.workers.ready, pool.workers.wanted);
+        prop_assert_eq!(world.containers.len(), usize::from(pool.workers.wanted));
         world.observe();
         prop_assert!(world.actions.is_empty(), "{:?}", world.actions);
     }

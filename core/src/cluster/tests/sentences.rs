@@ -348,7 +348,8 @@ fn a_list_from_before_a_container_started_does_not_bury_it() {
     c.now = c.now + Duration::from_millis(5);
     c.act_once();
     let worker = c.worker(1).unwrap();
-    let made = SeenWorker { container: container(&worker), worker: worker.clone(), alive: false };
+    let (container, version) = (container(&worker), c.containers[&worker].1.version);
+    let made = SeenWorker { container, worker: worker.clone(), version, alive: false };
     c.tell(Input::FleetObserved { seen: vec![made], asked_at });
     c.join(&worker);
     c.expect_state(1, WorkerState::Ready);

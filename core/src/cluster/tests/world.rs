@@ -4,18 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clb_protocol::api::{TaskState, Usage, VerdictKind};
+use clb_protocol::api::{PoolSource, TaskState, Usage, VerdictKind};
 use clb_protocol::link::{AttemptResult, Running, WorkerHello, Yield};
+use clb_protocol::pool::PoolSpec;
 use clb_protocol::task::{NewTask, Number, TaskSpec, Work};
 use clb_protocol::{
-    AttemptNo, ContainerId, Epoch, Generation, Incarnation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq,
-    TaskId, Timestamp, WorkerId,
+    AttemptNo, ContainerId, Epoch, Generation, Incarnation, OutcomeSeq, PoolName, PoolVersion, SlotNo,
+    SubmissionSeq, TaskId, Timestamp, WorkerId,
 };
 
 use crate::Cluster;
-use crate::config::{Config, Pool};
-use crate::fleet::{End, Remains};
-use crate::input::{Cancellable, Input, LinkNo, ProbeAnswer, Restored, RestoredTask, SeenWorker};
+use crate::config::{Config, Definition};
+use crate::fleet::{End, Remains, Standing};
+use crate::input::{
+    Cancellable, Input, LinkNo, ProbeAnswer, Restored, RestoredPool, RestoredTask, SeenWorker,
+};
 use crate::output::{Change, Ending, FleetAction, Order, Output};
 use crate::task::RunningAttempt;
 
@@ -45,6 +48,7 @@ pub(super) struct Process {
     pub(super) link: Option<LinkNo>,
     pub(super) running: BTreeMap<TaskId, (AttemptNo, Epoch)>,
     outbox: Vec<AttemptResult>,
+    pub(super) version: PoolVersion,
 }
 
 pub(super) struct World {
@@ -53,6 +57,14 @@ pub(super) struct World {
     pub(super) rows: BTreeMap<TaskId, Row>,
     pub(super) containers: BTreeMap<WorkerId, (bool, Process)>,
     pub(super) actions: Vec<FleetAction>,
+    /// Images that cannot be had.
+    pub(super) missing_images: BTreeSet<String>,
+    /// Pools' containers of this version end as soon as they begin.
+    pub(super) broken: Option<f64>,
+    config: Config,
+    pools: BTreeMap<PoolName, RestoredPool>,
+    generations: BTreeMap<(PoolName, SlotNo), Generation>,
+    standings: BTreeMap<(PoolName, SlotNo), Standing>,
     unsaved: Vec<TaskId>,
     epoch: Epoch,
     next: u64,
@@ -60,7 +72,9 @@ pub(super) struct World {
 }
 
 fn config(workers: u16) -> Config {
-    Config::new(vec![Pool { name: PoolName::from("default"), workers, first_port: 3004, cpus: 1.0 }])
+    let spec = PoolSpec { workers, first_port: Some(3004), ..PoolSpec::default() };
+    let source = PoolSource::Environment;
+    Config::new(vec![Definition { name: PoolName::from("default"), spec, source }])
 }
 
 impl World {
@@ -81,6 +95,12 @@ impl World {
             rows: BTreeMap::new(),
             containers: BTreeMap::new(),
             actions: Vec::new(),
+            missing_images: BTreeSet::new(),
+            broken: None,
+            config: config(workers),
+            pools: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            standings: BTreeMap::new(),
             unsaved: Vec::new(),
             epoch: Epoch(0),
             next: 0,
@@ -163,7 +183,19 @@ impl World {
             Change::CancelledOutputKept { task, .. } => {
                 assert!(self.rows[task].ending.is_some(), "the output comes after the outcome");
             }
-            Change::SlotFilled { .. } | Change::Died(_) => {}
+            Change::SlotFilled { pool, slot, generation } => {
+                self.generations.insert((pool.clone(), *slot), *generation);
+            }
+            Change::PoolSaved { name, spec, is_paused } => {
+                let spec = spec.as_deref().cloned();
+                let row = RestoredPool { name: name.clone(), spec, is_paused: *is_paused };
+                self.pools.insert(name.clone(), row);
+            }
+            Change::PoolForgotten(name) => drop(self.pools.remove(name)),
+            Change::SlotOrdered { pool, slot, standing } => {
+                self.standings.insert((pool.clone(), *slot), *standing);
+            }
+            Change::Died(_) => {}
         }
     }
 
@@ -263,9 +295,10 @@ impl World {
     }
 
     pub(super) fn observe(&mut self) {
-        let seen = self.containers.iter().map(|(worker, (alive, _))| SeenWorker {
+        let seen = self.containers.iter().map(|(worker, (alive, process))| SeenWorker {
             container: container(worker),
             worker: worker.clone(),
+            version: process.version,
             alive: *alive,
         });
         let seen = seen.collect();
@@ -281,10 +314,22 @@ impl World {
             return;
         }
         match self.actions.remove(0) {
-            FleetAction::Create { worker, .. } => {
+            FleetAction::Prepare { pool, version, spec } => {
+                let image = spec.image.clone().unwrap_or_default();
+                self.tell(if self.missing_images.contains(&image) {
+                    Input::ImageFailed { pool, version, reason: format!("{image} is not there") }
+                } else {
+                    Input::ImageReady { pool, version }
+                });
+            }
+            FleetAction::Create { worker, version, spec, .. } => {
                 let container = container(&worker);
-                self.containers.insert(worker.clone(), (true, Process::default()));
-                self.tell(Input::ContainerStarted { worker, container });
+                let is_alive = self.broken != Some(spec.cpus);
+                self.containers.insert(worker.clone(), (is_alive, Process { version, ..Process::default() }));
+                self.tell(Input::ContainerStarted { worker: worker.clone(), container });
+                if !is_alive {
+                    self.tell(Input::ContainerDied(worker));
+                }
             }
             FleetAction::Bury { worker, .. } => {
                 self.containers.remove(&worker);
@@ -315,7 +360,12 @@ impl World {
     }
 
     pub(super) fn worker(&self, slot: u16) -> Option<WorkerId> {
-        self.containers.keys().rfind(|worker| worker.slot == SlotNo(slot)).cloned()
+        self.worker_in("default", slot)
+    }
+
+    pub(super) fn worker_in(&self, pool: &str, slot: u16) -> Option<WorkerId> {
+        let is_it = |worker: &&WorkerId| worker.pool.as_str() == pool && worker.slot == SlotNo(slot);
+        self.containers.keys().rfind(is_it).cloned()
     }
 
     pub(super) fn join(&mut self, worker: &WorkerId) {
@@ -385,14 +435,14 @@ impl World {
     pub(super) fn kill(&mut self, worker: &WorkerId) {
         self.cut(worker);
         if let Some(container) = self.containers.get_mut(worker) {
-            *container = (false, Process::default());
+            *container = (false, Process { version: container.1.version, ..Process::default() });
         }
     }
 
     pub(super) fn soft_stop(&mut self, worker: &WorkerId) {
         self.cut(worker);
         if let Some((true, process)) = self.containers.get_mut(worker) {
-            *process = Process { is_stopped: true, ..Process::default() };
+            *process = Process { is_stopped: true, version: process.version, ..Process::default() };
         }
     }
 
@@ -409,21 +459,17 @@ impl World {
         for (_, process) in self.containers.values_mut() {
             process.link = None;
         }
-        let mut generations: BTreeMap<SlotNo, Generation> = BTreeMap::new();
-        for worker in self.containers.keys() {
-            generations.insert(worker.slot, worker.generation);
-        }
-        let pool = PoolName::from("default");
         let restored = Restored {
             epoch: self.epoch,
             tasks: self.rows.iter().filter(|(_, row)| row.ending.is_none()).map(restored).collect(),
-            generations: generations.into_iter().map(|(no, g)| (pool.clone(), no, g)).collect(),
+            pools: self.pools.values().cloned().collect(),
+            generations: self.generations.iter().map(|((pool, no), g)| (pool.clone(), *no, *g)).collect(),
+            standings: self.standings.iter().map(|((pool, no), s)| (pool.clone(), *no, *s)).collect(),
             last_submission: self.rows.values().map(|row| row.seq).max().unwrap_or_default(),
             last_outcome: self.last_outcome,
             ended: [0; 3],
         };
-        let workers = self.cluster.workers().count();
-        self.cluster = Cluster::restore(config(u16::try_from(workers).unwrap()), restored, self.now);
+        self.cluster = Cluster::restore(self.config.clone(), restored, self.now);
     }
 
     /// Lets everything be well for as long as it takes.
@@ -463,7 +509,7 @@ fn restored((id, row): (&TaskId, &Row)) -> RestoredTask {
     RestoredTask {
         id: *id,
         seq: row.seq,
-        pool: PoolName::from("default"),
+        pool: row.task.pool.clone(),
         priority: row.task.priority,
         submitted_at: row.submitted_at,
         not_before: row.task.not_before,

@@ -1,0 +1,301 @@
+//! What callers wish of pools and workers.
+
+use clb_protocol::api::{PoolSource, PoolState};
+use clb_protocol::pool::PoolSpec;
+use clb_protocol::{Generation, PoolName, PoolVersion, SlotNo, Timestamp};
+
+use crate::fleet::{Backoff, Slot, Stage, Standing};
+use crate::input::RestoredPool;
+use crate::output::{Change, FleetAction, Note, Output, PoolReceipt};
+use crate::pool::{Image, Pool};
+
+use super::{Cluster, SlotKey};
+
+impl Cluster {
+    /// The operator's definitions with what callers made of them.
+    pub(super) fn lay_out_pools(&mut self, restored: Vec<RestoredPool>, now: Timestamp) {
+        for definition in &self.config.pools {
+            let (spec, source) = (definition.spec.clone(), definition.source);
+            let pool = Pool::new(definition.name.clone(), spec, source, false, now);
+            self.pools.insert(definition.name.clone(), pool);
+        }
+        for RestoredPool { name, spec, is_paused } in restored {
+            match (self.pools.get_mut(&name), spec) {
+                (Some(pool), Some(spec)) => {
+                    pool.aim_at(spec, PoolSource::Api);
+                    pool.is_paused = is_paused;
+                }
+                (Some(pool), None) => pool.is_paused = is_paused,
+                (None, Some(spec)) => {
+                    let pool = Pool::new(name.clone(), spec, PoolSource::Api, is_paused, now);
+                    self.pools.insert(name, pool);
+                }
+                (None, None) => {}
+            }
+        }
+        self.unsettled = self.pools.keys().cloned().collect();
+    }
+
+    /// Every place that a pool has, and every further one that a container may still be in.
+    pub(super) fn lay_out_slots(
+        &mut self,
+        generations: &[(PoolName, SlotNo, Generation)],
+        standings: Vec<(PoolName, SlotNo, Standing)>,
+        now: Timestamp,
+    ) {
+        for (pool, no, generation) in generations {
+            self.generations.insert((pool.clone(), *no), *generation);
+            if self.pools.contains_key(pool) {
+                self.make_slot(&(pool.clone(), *no), now);
+            }
+        }
+        let pools: Vec<(PoolName, u16)> = self.pools.values().map(|p| (p.name.clone(), p.wanted())).collect();
+        for (pool, wanted) in pools {
+            for no in 1..=wanted {
+                self.make_slot(&(pool.clone(), SlotNo(no)), now);
+            }
+        }
+        for (pool, no, standing) in standings {
+            if let Some(slot) = self.slots.get_mut(&(pool, no)) {
+                slot.standing = standing;
+            }
+        }
+    }
+
+    /// Makes an empty slot where there is none.
+    pub(super) fn make_slot(&mut self, key: &SlotKey, now: Timestamp) {
+        let Some(pool) = self.pools.get(&key.0) else { return };
+        if !self.slots.contains_key(key) {
+            let generation = self.generations.get(key).copied().unwrap_or_default();
+            let slot = Slot::vacant(key.0.clone(), key.1, pool.inner_port(key.1), generation, now);
+            self.slots.insert(key.clone(), slot);
+        }
+    }
+
+    pub(super) fn put_pool(&mut self, name: &PoolName, spec: PoolSpec, now: Timestamp, out: &mut Output) {
+        if let Some(taken) = self.taken_ports(name, &spec) {
+            out.pool = Some(PoolReceipt::PortsTaken(taken));
+            return;
+        }
+        let is_new = self.pools.get(name).is_none_or(|pool| pool.is_removing);
+        match self.pools.get_mut(name) {
+            Some(pool) => {
+                pool.is_removing = false;
+                pool.aim_at(spec, PoolSource::Api);
+            }
+            None => {
+                let pool = Pool::new(name.clone(), spec, PoolSource::Api, false, now);
+                self.pools.insert(name.clone(), pool);
+            }
+        }
+        self.take_up(name, now);
+        self.save_pool(name, out);
+        out.notes.push(Note::Fleet(format!("The pool {name} is {}", if is_new { "new" } else { "changed" })));
+        out.pool = Some(if is_new { PoolReceipt::Created } else { PoolReceipt::Changed });
+    }
+
+    pub(super) fn remove_pool(&mut self, name: &PoolName, now: Timestamp, out: &mut Output) {
+        let definition = self.config.definition(name).cloned();
+        let Some(pool) = self.pools.get_mut(name).filter(|pool| !pool.is_removing) else {
+            out.pool = Some(PoolReceipt::Unknown);
+            return;
+        };
+        out.pool = Some(match definition {
+            Some(_) if pool.source != PoolSource::Api => PoolReceipt::AsDefined,
+            Some(definition) => {
+                pool.aim_at(definition.spec, definition.source);
+                self.take_up(name, now);
+                self.save_pool(name, out);
+                PoolReceipt::Removed
+            }
+            None if self.open.get(name).is_some_and(|open| *open > 0) => PoolReceipt::HasTasks,
+            None => {
+                pool.is_removing = true;
+                pool.is_paused = false;
+                self.unsettled.insert(name.clone());
+                out.changes.push(Change::PoolForgotten(name.clone()));
+                PoolReceipt::Removed
+            }
+        });
+        if out.pool == Some(PoolReceipt::Removed) {
+            out.notes.push(Note::Fleet(format!("The pool {name} is removed or as its operator defines it")));
+        }
+    }
+
+    pub(super) fn pause_pool(&mut self, name: &PoolName, is_paused: bool, out: &mut Output) {
+        let Some(pool) = self.pools.get_mut(name).filter(|pool| !pool.is_removing) else {
+            out.pool = Some(PoolReceipt::Unknown);
+            return;
+        };
+        if std::mem::replace(&mut pool.is_paused, is_paused) != is_paused {
+            let does = if is_paused { "is paused" } else { "goes on" };
+            out.notes.push(Note::Fleet(format!("The pool {name} {does}")));
+            self.save_pool(name, out);
+        }
+        out.pool = Some(PoolReceipt::Changed);
+    }
+
+    pub(super) fn order_worker(&mut self, name: &str, standing: Standing, now: Timestamp, out: &mut Output) {
+        let Some((key, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.worker_id().name() == name)
+        else {
+            return;
+        };
+        let key = key.clone();
+        if std::mem::replace(&mut slot.standing, standing) != standing {
+            slot.since = now;
+            let (pool, slot) = key.clone();
+            out.changes.push(Change::SlotOrdered { pool, slot, standing });
+            let does = match standing {
+                Standing::Serve => "takes tasks again",
+                Standing::Drain => "takes no more tasks and finishes what it has",
+                Standing::Restart => "finishes what it has and is replaced",
+            };
+            out.notes.push(Note::Fleet(format!("{name} {does}")));
+        }
+        self.unsettled.insert(key.0.clone());
+        out.ordered = Some(key);
+    }
+
+    /// A pool is wanted differently: what waited for better times need not wait any more.
+    fn take_up(&mut self, name: &PoolName, now: Timestamp) {
+        self.unsettled.insert(name.clone());
+        for slot in self.slots.values_mut().filter(|slot| slot.pool == *name) {
+            slot.backoff = Backoff::default();
+            if let Stage::Vacant { not_before } = &mut slot.stage {
+                *not_before = now.min(*not_before);
+            }
+        }
+    }
+
+    fn save_pool(&self, name: &PoolName, out: &mut Output) {
+        let Some(pool) = self.pools.get(name) else { return };
+        let spec = (pool.source == PoolSource::Api).then(|| pool.spec.clone());
+        out.changes.push(if spec.is_none() && !pool.is_paused {
+            Change::PoolForgotten(name.clone())
+        } else {
+            Change::PoolSaved { name: name.clone(), spec, is_paused: pool.is_paused }
+        });
+    }
+
+    /// Why a pool cannot have the ports that it wants.
+    fn taken_ports(&self, name: &PoolName, spec: &PoolSpec) -> Option<String> {
+        let range = |spec: &PoolSpec| {
+            let first = u32::from(spec.first_port?);
+            Some(first..first + u32::from(spec.workers))
+        };
+        let wanted = range(spec)?;
+        if let Some(port) = self.config.reserved_ports.iter().find(|port| wanted.contains(&u32::from(**port)))
+        {
+            return Some(format!("port {port} belongs to the system itself"));
+        }
+        for pool in self.pools.values() {
+            let Some(other) = range(&pool.spec) else { continue };
+            let overlaps = other.start < wanted.end && wanted.start < other.end;
+            if pool.name != *name && overlaps {
+                let last = other.end - 1;
+                return Some(format!(
+                    "the workers of pool {} have ports {} to {last}",
+                    pool.name, other.start
+                ));
+            }
+            if pool.name == *name && overlaps && other.start != wanted.start {
+                let detail = "must not overlap with the ports that this pool has now: its workers are replaced \
+                              one by one";
+                return Some(detail.to_owned());
+            }
+        }
+        None
+    }
+
+    /// Has every image seen to that is due.
+    pub(super) fn prepare_images(&mut self, now: Timestamp, out: &mut Output) {
+        if self.retired {
+            return;
+        }
+        for pool in self.pools.values_mut().filter(|pool| pool.wanted() > 0) {
+            if let Some(failures) = pool.image_is_due(now) {
+                pool.image = Image::Preparing { failures };
+                out.fleet.push(FleetAction::Prepare {
+                    pool: pool.name.clone(),
+                    version: pool.version(SlotNo(1)),
+                    spec: pool.spec.clone(),
+                });
+            }
+        }
+    }
+
+    pub(super) fn take_image(
+        &mut self,
+        name: &PoolName,
+        version: PoolVersion,
+        outcome: Result<(), String>,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(pool) = self.pools.get_mut(name) else { return };
+        if pool.version(SlotNo(1)) != version || !matches!(pool.image, Image::Preparing { .. }) {
+            return;
+        }
+        match outcome {
+            Ok(()) => pool.image = Image::Ready,
+            Err(reason) => {
+                out.notes.push(Note::Fleet(format!("The pool {name} cannot have workers: {reason}")));
+                pool.fail_image(reason, now);
+            }
+        }
+    }
+
+    /// Works out what each pool is doing.
+    pub(super) fn review_pools(&mut self, now: Timestamp) {
+        for pool in self.pools.values_mut() {
+            let slots: Vec<&Slot> = self.slots.values().filter(|slot| slot.pool == pool.name).collect();
+            let (state, reason) = standing_of(pool, &slots, self.unsettled.contains(&pool.name));
+            if state != pool.state {
+                pool.since = now;
+            }
+            (pool.state, pool.reason) = (state, reason);
+        }
+    }
+
+    /// A task of a pool has no outcome yet.
+    pub(super) fn count_open(&mut self, pool: &PoolName) {
+        match self.open.get_mut(pool) {
+            Some(open) => *open += 1,
+            None => drop(self.open.insert(pool.clone(), 1)),
+        }
+    }
+
+    /// A task of a pool is not open any more.
+    pub(super) fn discount_open(&mut self, pool: &PoolName) {
+        if let Some(open) = self.open.get_mut(pool) {
+            *open -= 1;
+        }
+    }
+}
+
+fn standing_of(pool: &Pool, slots: &[&Slot], is_unsettled: bool) -> (PoolState, Option<String>) {
+    if pool.is_removing {
+        return (PoolState::Removing, None);
+    }
+    if let Image::Failed { reason, .. } = &pool.image {
+        return (PoolState::Failed, Some(reason.clone()));
+    }
+    let is_bad = |slot: &&&Slot| match &slot.stage {
+        Stage::Vacant { not_before } => *not_before > slot.since,
+        _ => false,
+    };
+    let trouble = || slots.iter().find(is_bad).and_then(|slot| slot.reason.clone());
+    let is_up = slots.iter().any(|slot| matches!(slot.stage, Stage::Up(_)));
+    if pool.wanted() > 0 && !is_up {
+        return match trouble() {
+            Some(reason) => (PoolState::Failed, Some(reason)),
+            None => (PoolState::Preparing, None),
+        };
+    }
+    let is_moving =
+        |slot: &&Slot| slot.no.0 > pool.wanted() || slot.version.is_some_and(|v| v != pool.version(slot.no));
+    if is_unsettled && slots.iter().any(is_moving) {
+        return (PoolState::Updating, trouble());
+    }
+    (PoolState::Ready, trouble())
+}

@@ -1,0 +1,199 @@
+//! How a pool gets from the workers that it has to those that it should have.
+//!
+//! Nothing of a plan is kept: each step looks at what is there, so that the next leader goes on with
+//! what it finds.
+//!
+//! A changed spec: a worker of the new kind comes first, in the slot after the last. Once it serves, the
+//! old ones are drained and replaced one after the other, and it goes last. A serving worker is taken
+//! away only when enough others serve.
+
+use clb_protocol::api::{Verdict, VerdictKind};
+use clb_protocol::{PoolName, SlotNo, Timestamp};
+
+use crate::fleet::{Course, Link, Slot, Stage, Standing};
+use crate::output::{Change, Output};
+use crate::pool::{Image, Pool};
+
+use super::{Cluster, SlotKey};
+
+impl Cluster {
+    /// Moves every pool on that is not as it should be.
+    pub(super) fn steer(&mut self, now: Timestamp, out: &mut Output) {
+        if !self.observed || self.retired {
+            return;
+        }
+        for name in std::mem::take(&mut self.unsettled) {
+            if !self.steer_pool(&name, now, out) {
+                self.unsettled.insert(name);
+            }
+        }
+    }
+
+    /// Says whether the pool is as it should be.
+    fn steer_pool(&mut self, name: &PoolName, now: Timestamp, out: &mut Output) -> bool {
+        let Some(wanted) = self.pools.get(name).map(Pool::wanted) else { return true };
+        for no in 1..=wanted {
+            self.make_slot(&(name.clone(), SlotNo(no)), now);
+        }
+        if self.must_surge(name) {
+            self.make_slot(&(name.clone(), SlotNo(wanted + 1)), now);
+        }
+        self.set_courses(name);
+        let keys = self.slots_of(name);
+        for key in &keys {
+            self.pursue(key, now, out);
+        }
+        let is_settled = self.slots_of(name).len() == usize::from(wanted)
+            && keys.iter().filter_map(|key| self.slots.get(key)).all(|slot| {
+                slot.course == Course::Stay && slot.standing != Standing::Restart && !self.is_outdated(slot)
+            });
+        let is_gone =
+            self.pools.get(name).is_some_and(|pool| pool.is_removing) && self.slots_of(name).is_empty();
+        if is_gone {
+            self.pools.remove(name);
+        }
+        is_settled
+    }
+
+    fn slots_of(&self, name: &PoolName) -> Vec<SlotKey> {
+        let first = (name.clone(), SlotNo(0));
+        self.slots.range(first..).map(|(key, _)| key).take_while(|key| key.0 == *name).cloned().collect()
+    }
+
+    fn pool_slots<'a>(&'a self, name: &'a PoolName) -> impl DoubleEndedIterator<Item = &'a Slot> {
+        let range = (name.clone(), SlotNo(0))..=(name.clone(), SlotNo(u16::MAX));
+        self.slots.range(range).map(|(_, slot)| slot)
+    }
+
+    /// Whether a slot's container is made of something else than it should.
+    pub(super) fn is_outdated(&self, slot: &Slot) -> bool {
+        let Some(pool) = self.pools.get(&slot.pool) else { return false };
+        let has_container = matches!(slot.stage, Stage::Up(_) | Stage::Starting { .. });
+        has_container && slot.version.is_some_and(|version| version != pool.version(slot.no))
+    }
+
+    /// Whether a worker beyond the wanted ones is needed: an old one still serves.
+    fn must_surge(&self, name: &PoolName) -> bool {
+        let Some(wanted) = self.pools.get(name).map(Pool::wanted) else { return false };
+        let mut slots = self.pool_slots(name).filter(|slot| slot.no.0 <= wanted);
+        slots.any(|slot| self.is_outdated(slot) && matches!(slot.stage, Stage::Up(_)))
+    }
+
+    /// Decides which workers go now.
+    fn set_courses(&mut self, name: &PoolName) {
+        let Some(pool) = self.pools.get(name) else { return };
+        let (wanted, image_is_ready) = (pool.wanted(), pool.image == Image::Ready);
+        let must_surge = self.must_surge(name);
+        // What each slot is to come to, were it not for those that serve.
+        let goal = |slot: &Slot| {
+            let is_extra = slot.no.0 > wanted;
+            let is_surge = must_surge && slot.no.0 == wanted + 1;
+            match (is_extra && !is_surge, self.is_outdated(slot)) {
+                (true, _) => Course::Retire,
+                (false, true) => Course::Replace,
+                (false, false) => Course::Stay,
+            }
+        };
+        let mut courses: Vec<(SlotNo, Course, Course)> =
+            self.pool_slots(name).map(|slot| (slot.no, goal(slot), slot.course)).collect();
+        // One that is on its way already stays on it while that is where it is to go.
+        for (_, goal, course) in &mut courses {
+            if course != goal {
+                *course = Course::Stay;
+            }
+        }
+        let stays = |courses: &[(SlotNo, Course, Course)], no: SlotNo| {
+            courses.iter().any(|(other, _, course)| *other == no && *course == Course::Stay)
+        };
+        let would_serve = |slot: &&Slot| {
+            slot.standing == Standing::Serve
+                && slot.worker().is_some_and(|w| w.open_link().is_some() && w.leaving_since.is_none())
+        };
+        let mut serving = self.pool_slots(name).filter(would_serve).filter(|s| stays(&courses, s.no)).count();
+        let off_duty = |slot: &&Slot| slot.no.0 <= wanted && slot.standing != Standing::Serve;
+        let needed = usize::from(wanted).saturating_sub(self.pool_slots(name).filter(off_duty).count());
+        let has_proof = self.pool_slots(name).any(|slot| would_serve(&slot) && !self.is_outdated(slot));
+        let is_busy = courses.iter().any(|(no, _, course)| no.0 <= wanted && *course == Course::Replace);
+        let mut may_replace = !is_busy && has_proof;
+        let slots: Vec<&Slot> = self.pool_slots(name).collect();
+        // The highest go first, and of those within the pool's size the lowest.
+        let (inner, outer): (Vec<&Slot>, Vec<&Slot>) = slots.into_iter().partition(|s| s.no.0 <= wanted);
+        for slot in outer.into_iter().rev().chain(inner) {
+            let Some((_, goal, course)) = courses.iter_mut().find(|(no, ..)| *no == slot.no) else {
+                continue;
+            };
+            if *goal == Course::Stay || *course == *goal {
+                continue;
+            }
+            let is_inner = slot.no.0 <= wanted;
+            if !would_serve(&slot) {
+                let may_go = !is_inner || image_is_ready && !is_coming_back(slot);
+                if may_go {
+                    *course = *goal;
+                }
+            } else if serving > needed && (!is_inner || may_replace) {
+                *course = *goal;
+                serving -= 1;
+                may_replace &= !is_inner;
+            }
+        }
+        for (no, _, course) in courses {
+            if let Some(slot) = self.slots.get_mut(&(name.clone(), no)) {
+                slot.course = course;
+            }
+        }
+    }
+
+    /// Does what a slot's course and its orders allow now.
+    fn pursue(&mut self, key: &SlotKey, now: Timestamp, out: &mut Output) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let (course, standing) = (slot.course, slot.standing);
+        if course == Course::Stay && standing != Standing::Restart {
+            return;
+        }
+        match &mut slot.stage {
+            Stage::Vacant { .. } if course == Course::Retire => self.give_up(key, now, out),
+            Stage::Vacant { not_before } => {
+                slot.course = Course::Stay;
+                if standing == Standing::Restart {
+                    *not_before = now.min(*not_before);
+                }
+            }
+            Stage::Burying { .. } => {}
+            Stage::Up(worker) => {
+                let says_what_it_runs = matches!(worker.link, Link::Open { .. } | Link::Stopped { .. });
+                if worker.running.is_empty() && says_what_it_runs {
+                    self.bury(key, Some(farewell(course)), now, out);
+                }
+            }
+            Stage::Starting { .. } => self.bury(key, Some(farewell(course)), now, out),
+        }
+    }
+
+    /// Takes an empty slot out of its pool.
+    fn give_up(&mut self, key: &SlotKey, now: Timestamp, out: &mut Output) {
+        let lost = Verdict::new(VerdictKind::HostLost, "Its slot is gone and nobody can tell how it died");
+        self.pronounce(key, &lost, now, out);
+        let Some(slot) = self.slots.remove(key) else { return };
+        self.generations.insert(key.clone(), slot.generation);
+        if slot.standing != Standing::Serve {
+            let (pool, slot) = key.clone();
+            out.changes.push(Change::SlotOrdered { pool, slot, standing: Standing::Serve });
+        }
+    }
+}
+
+/// Whether its worker may serve again by itself in a moment.
+fn is_coming_back(slot: &Slot) -> bool {
+    let is_away = |link: &Link| matches!(link, Link::Awaited { .. } | Link::Closed { .. });
+    slot.standing == Standing::Serve && slot.worker().is_some_and(|worker| is_away(&worker.link))
+}
+
+fn farewell(course: Course) -> Verdict {
+    let detail = match course {
+        Course::Stay => "It was to be restarted and has finished what it had",
+        Course::Replace => "Its pool was changed and it has finished what it had",
+        Course::Retire => "Its pool needs it no more and it has finished what it had",
+    };
+    Verdict::new(VerdictKind::Drained, detail)
+}

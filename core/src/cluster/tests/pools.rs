@@ -1,0 +1,381 @@
+//! Pools, one sentence each: put, paused, scaled, rolled over, removed; workers drained and restarted.
+
+use std::time::Duration;
+
+use clb_protocol::api::{PoolSource, PoolState, PoolView, WaitReason, WorkerState};
+use clb_protocol::pool::PoolSpec;
+use clb_protocol::{SlotNo, TaskId, WorkerId};
+
+use super::world::{World, succeeded};
+use crate::fleet::Standing;
+use crate::input::Input;
+use crate::output::{FleetAction, Output, PoolReceipt, Receipt};
+
+fn spec(workers: u16) -> PoolSpec {
+    PoolSpec { workers, image: Some("tools".into()), ..PoolSpec::default() }
+}
+
+/// As the environment has it, with other containers.
+fn other_default(workers: u16) -> PoolSpec {
+    PoolSpec { workers, first_port: Some(3_004), cpus: 0.5, ..PoolSpec::default() }
+}
+
+impl World {
+    fn put(&mut self, name: &str, spec: PoolSpec) -> Option<PoolReceipt> {
+        self.tell(Input::PoolPut { name: name.into(), spec: Box::new(spec) }).pool
+    }
+
+    fn order(&mut self, name: &str, standing: Standing) -> Output {
+        self.tell(Input::WorkerOrdered { name: name.into(), standing })
+    }
+
+    fn pool(&self, name: &str) -> PoolView {
+        self.cluster.pool(&name.into()).expect("that pool")
+    }
+
+    /// Whatever is asked of the engine is done and whoever was made joins, until nothing is left to do.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            self.act();
+            self.join_all();
+            if self.actions.is_empty() {
+                return;
+            }
+        }
+        panic!("there is always more to do: {:?}", self.actions);
+    }
+
+    fn submit_to(&mut self, pool: &str) -> (TaskId, Receipt) {
+        let mut task = self.new_task(3);
+        task.pool = pool.into();
+        let id = task.id;
+        let receipt = self.tell(Input::Submitted(vec![task])).receipts[0].1;
+        self.save();
+        (id, receipt)
+    }
+
+    fn workers_of(&self, pool: &str) -> Vec<(u16, WorkerState)> {
+        let own = self.cluster.workers().filter(|worker| worker.pool.as_str() == pool);
+        own.map(|worker| (worker.slot.0, worker.state)).collect()
+    }
+
+    fn holds(&self, worker: &WorkerId) -> usize {
+        self.containers.get(worker).map_or(0, |(_, process)| process.running.len())
+    }
+}
+
+const READY: WorkerState = WorkerState::Ready;
+
+#[test]
+fn a_new_pool_gets_its_image_then_its_workers_then_its_tasks() {
+    let mut c = World::with_workers(1);
+    assert_eq!(c.submit_to("tools").1, Receipt::NoSuchPool);
+    assert_eq!(c.put("tools", spec(2)), Some(PoolReceipt::Created));
+    assert_eq!(c.pool("tools").state, PoolState::Preparing);
+    let (task, receipt) = c.submit_to("tools");
+    assert_eq!((receipt, c.pool("tools").tasks.queued), (Receipt::Accepted, 1));
+    c.settle();
+    let pool = c.pool("tools");
+    assert_eq!((pool.state, pool.source, pool.workers.ready), (PoolState::Ready, PoolSource::Api, 2));
+    let worker = c.worker_in("tools", 1).unwrap();
+    assert!(c.containers[&worker].1.running.contains_key(&task));
+    assert_eq!(c.pool("tools").tasks.running, 1);
+}
+
+#[test]
+fn an_image_that_cannot_be_had_holds_up_only_its_pool_and_is_looked_for_again() {
+    let mut c = World::with_workers(1);
+    c.missing_images.insert("tools".into());
+    c.put("tools", spec(1));
+    c.act();
+    let pool = c.pool("tools");
+    assert_eq!((pool.state, pool.reason.as_deref()), (PoolState::Failed, Some("tools is not there")));
+    assert_eq!(c.pool("default").state, PoolState::Ready);
+    c.missing_images.clear();
+    c.pass(Duration::from_secs(1));
+    c.settle();
+    assert_eq!(c.pool("tools").state, PoolState::Ready);
+}
+
+#[test]
+fn a_change_of_a_pool_looks_for_its_image_at_once() {
+    let mut c = World::with_workers(0);
+    c.missing_images.insert("tools".into());
+    c.put("tools", spec(1));
+    c.act();
+    c.missing_images.clear();
+    assert_eq!(c.put("tools", spec(1)), Some(PoolReceipt::Changed));
+    c.settle();
+    assert_eq!(c.pool("tools").state, PoolState::Ready);
+}
+
+#[test]
+fn a_paused_pool_finishes_what_runs_takes_submissions_and_hands_out_nothing() {
+    let mut c = World::with_workers(1);
+    let first = c.submit_to("default").0;
+    c.tell(Input::PoolPaused { name: "default".into(), is_paused: true });
+    let (second, receipt) = c.submit_to("default");
+    assert_eq!(receipt, Receipt::Accepted);
+    let worker = c.worker(1).unwrap();
+    assert_eq!(c.holds(&worker), 1);
+    c.finish(&worker, &succeeded());
+    assert_eq!(c.rows[&first].ending, Some("succeeded"));
+    c.change_leader();
+    c.observe();
+    c.settle();
+    assert!(c.pool("default").is_paused);
+    assert_eq!(c.holds(&worker), 0);
+    c.tell(Input::PoolPaused { name: "default".into(), is_paused: false });
+    assert!(c.containers[&worker].1.running.contains_key(&second));
+}
+
+#[test]
+fn more_workers_come_at_once_and_the_old_ones_stay() {
+    let mut c = World::with_workers(1);
+    let before = c.worker(1);
+    c.put("default", PoolSpec { workers: 3, first_port: Some(3_004), ..PoolSpec::default() });
+    c.settle();
+    assert_eq!(c.workers_of("default"), [(1, READY), (2, READY), (3, READY)]);
+    assert_eq!(c.worker(1), before);
+}
+
+#[test]
+fn with_fewer_workers_the_highest_finish_what_they_have_and_go() {
+    let mut c = World::with_workers(3);
+    let tasks = [(); 6].map(|()| c.submit_to("default").0);
+    c.put("default", PoolSpec { workers: 1, first_port: Some(3_004), ..PoolSpec::default() });
+    c.settle();
+    assert_eq!(c.workers_of("default"), [(1, READY), (2, WorkerState::Draining), (3, WorkerState::Draining)]);
+    for slot in [2, 3] {
+        let worker = c.worker(slot).unwrap();
+        for _ in 0..2 {
+            c.finish(&worker, &succeeded());
+        }
+    }
+    c.settle();
+    assert_eq!(c.workers_of("default"), [(1, READY)]);
+    assert_eq!(tasks.iter().filter(|task| c.rows[task].ending.is_some()).count(), 4);
+    assert!(tasks.iter().all(|task| c.rows[task].attempts.len() == 1), "a task was run again");
+}
+
+/// Rolls a pool of three busy workers over; after every step at least three serve. `trouble` comes after
+/// each of the first steps.
+fn roll_over(mut trouble: impl FnMut(&mut World, usize)) -> World {
+    let mut c = World::with_workers(3);
+    let tasks = [(); 9].map(|()| c.submit_to("default").0);
+    let old = [1, 2, 3].map(|slot| c.worker(slot).unwrap());
+    c.put("default", other_default(3));
+    for step in 0..60 {
+        trouble(&mut c, step);
+        c.act();
+        c.join_all();
+        let held: Vec<WorkerId> = c.containers.keys().cloned().collect();
+        for worker in held {
+            c.finish(&worker, &succeeded());
+        }
+        c.pass(Duration::from_millis(100));
+        c.act();
+        c.join_all();
+    }
+    assert!(tasks.iter().all(|task| c.rows[task].ending == Some("succeeded")));
+    assert_eq!(c.workers_of("default"), [(1, READY), (2, READY), (3, READY)]);
+    assert!(old.iter().all(|worker| !c.containers.contains_key(worker)), "an old one is left");
+    assert_eq!(c.pool("default").state, PoolState::Ready);
+    c
+}
+
+#[test]
+fn a_changed_spec_rolls_over_without_a_loss_of_capacity() {
+    let mut fewest = 3;
+    let mut was_updating = false;
+    let c = roll_over(|c, _| {
+        let pool = c.pool("default");
+        was_updating |= pool.state == PoolState::Updating;
+        fewest = fewest.min(pool.workers.ready);
+    });
+    assert_eq!((fewest, was_updating), (3, true));
+    assert!(c.rows.values().all(|row| row.attempts.len() == 1), "a task was run again");
+}
+
+#[test]
+fn the_next_leader_goes_on_with_a_rollover() {
+    roll_over(|c, step| {
+        if [1, 3, 5].contains(&step) {
+            c.change_leader();
+            c.observe();
+        }
+    });
+}
+
+#[test]
+fn workers_that_die_in_a_rollover_do_not_stop_it() {
+    roll_over(|c, step| {
+        if step % 2 == 1 && step < 10 {
+            let victim = c.containers.keys().nth(step % 3).cloned();
+            if let Some(victim) = victim {
+                c.kill(&victim);
+                c.tell(Input::ContainerDied(victim));
+            }
+        }
+    });
+}
+
+#[test]
+fn the_worker_that_comes_first_has_no_port_on_the_host() {
+    let mut c = World::with_workers(2);
+    c.put("default", other_default(2));
+    let published: Vec<Option<u16>> = c
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            FleetAction::Create { published, .. } => Some(*published),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(published, [None]);
+}
+
+#[test]
+fn while_the_new_kind_does_not_come_up_the_old_ones_serve_and_the_pool_says_why() {
+    let mut c = World::with_workers(2);
+    let old = [1, 2].map(|slot| c.worker(slot).unwrap());
+    c.broken = Some(0.5);
+    c.put("default", other_default(2));
+    for _ in 0..200 {
+        c.act();
+        for worker in &old {
+            c.report(worker);
+        }
+        c.pass(Duration::from_millis(500));
+    }
+    let pool = c.pool("default");
+    assert_eq!((pool.state, pool.workers.ready), (PoolState::Updating, 2));
+    assert!(pool.reason.is_some());
+    assert_eq!([1, 2].map(|slot| c.worker(slot).unwrap()), old);
+    assert_eq!(c.put("default", PoolSpec { cpus: 1.0, ..other_default(2) }), Some(PoolReceipt::Changed));
+    c.settle();
+    assert_eq!(c.pool("default").state, PoolState::Ready);
+    assert_eq!([1, 2].map(|slot| c.worker(slot).unwrap()), old);
+}
+
+#[test]
+fn without_its_override_a_pool_is_as_its_operator_defines_it() {
+    let mut c = World::with_workers(1);
+    let remove = |c: &mut World| c.tell(Input::PoolRemoved("default".into())).pool;
+    assert_eq!(remove(&mut c), Some(PoolReceipt::AsDefined));
+    c.put("default", other_default(2));
+    c.settle();
+    assert_eq!(remove(&mut c), Some(PoolReceipt::Removed));
+    c.settle();
+    let pool = c.pool("default");
+    assert_eq!((pool.source, pool.workers.wanted, pool.spec.cpus), (PoolSource::Environment, 1, 1.0));
+    assert_eq!(c.workers_of("default"), [(1, READY)]);
+}
+
+#[test]
+fn a_pool_of_a_caller_can_be_removed_when_no_task_needs_it() {
+    let mut c = World::with_workers(0);
+    let remove = |c: &mut World| c.tell(Input::PoolRemoved("tools".into())).pool;
+    assert_eq!(remove(&mut c), Some(PoolReceipt::Unknown));
+    c.put("tools", spec(1));
+    c.settle();
+    c.submit_to("tools");
+    assert_eq!(remove(&mut c), Some(PoolReceipt::HasTasks));
+    let worker = c.worker_in("tools", 1).unwrap();
+    c.finish(&worker, &succeeded());
+    assert_eq!(remove(&mut c), Some(PoolReceipt::Removed));
+    assert_eq!(c.pool("tools").state, PoolState::Removing);
+    assert_eq!(c.submit_to("tools").1, Receipt::NoSuchPool);
+    c.settle();
+    assert!(c.containers.is_empty() && c.cluster.pool(&"tools".into()).is_none());
+    c.change_leader();
+    assert!(c.cluster.pool(&"tools".into()).is_none());
+}
+
+#[test]
+fn two_pools_cannot_have_the_same_ports() {
+    let mut c = World::with_workers(2);
+    let ports = |first_port| PoolSpec { first_port: Some(first_port), ..spec(2) };
+    assert!(matches!(c.put("tools", ports(3_005)), Some(PoolReceipt::PortsTaken(_))));
+    assert_eq!(c.put("tools", ports(3_006)), Some(PoolReceipt::Created));
+    assert!(matches!(c.put("tools", ports(3_007)), Some(PoolReceipt::PortsTaken(_))));
+}
+
+#[test]
+fn a_drained_worker_takes_no_more_until_it_may_again_also_under_the_next_leader() {
+    let mut c = World::with_workers(2);
+    let first = c.submit_to("default").0;
+    let worker = c.worker(1).unwrap();
+    assert!(c.order("worker-1", Standing::Drain).ordered.is_some());
+    for _ in 0..2 {
+        c.submit_to("default");
+    }
+    assert_eq!(c.holds(&worker), 1);
+    c.finish(&worker, &succeeded());
+    assert_eq!(c.rows[&first].ending, Some("succeeded"));
+    c.change_leader();
+    c.observe();
+    c.settle();
+    assert_eq!(c.workers_of("default"), [(1, WorkerState::Draining), (2, READY)]);
+    c.submit_to("default");
+    assert_eq!(c.holds(&worker), 0);
+    c.order("worker-1", Standing::Serve);
+    assert_eq!((c.holds(&worker), c.worker(1)), (1, Some(worker)));
+}
+
+#[test]
+fn a_restarted_worker_finishes_what_it_has_and_is_replaced() {
+    let mut c = World::with_workers(1);
+    let task = c.submit_to("default").0;
+    let before = c.worker(1).unwrap();
+    c.order("worker-1", Standing::Restart);
+    c.change_leader();
+    c.observe();
+    c.settle();
+    assert_eq!(c.worker(1), Some(before.clone()));
+    c.finish(&before, &succeeded());
+    assert_eq!(c.rows[&task].attempts.len(), 1);
+    c.settle();
+    assert_eq!(c.worker(1).unwrap().generation, before.generation.next());
+    assert_eq!(c.workers_of("default"), [(1, READY)]);
+    c.change_leader();
+    c.observe();
+    c.settle();
+    assert_eq!(c.worker(1).unwrap().generation, before.generation.next());
+}
+
+#[test]
+fn nobody_is_ordered_anything_under_a_name_that_no_worker_has() {
+    let mut c = World::with_workers(1);
+    assert!(c.order("worker-2", Standing::Drain).ordered.is_none());
+}
+
+#[test]
+fn a_worker_that_was_let_go_is_no_crash() {
+    let mut c = World::with_workers(1);
+    let out = c.order("worker-1", Standing::Restart);
+    assert!(!out.notes.contains(&crate::output::Note::WorkerCrashed));
+    c.settle();
+    assert_eq!(c.rows.len(), 0);
+}
+
+#[test]
+fn a_task_that_waits_for_its_pool_says_what_is_with_the_pool() {
+    let mut c = World::with_workers(1);
+    let why = |c: &World, task| c.cluster.explain(task, c.now).expect("an open task");
+    c.put("tools", spec(1));
+    let (task, _) = c.submit_to("tools");
+    let version = c.cluster.pools.get(&"tools".into()).map(|pool| pool.version(SlotNo(1)));
+    c.tell(Input::ImageFailed {
+        pool: "tools".into(),
+        version: version.unwrap(),
+        reason: "there is no image tools".into(),
+    });
+    let explained = why(&c, task);
+    assert!(explained.summary.contains("there is no image tools"), "{}", explained.summary);
+    let waiting = explained.waiting.unwrap();
+    assert_eq!(waiting.reason, WaitReason::PoolFailed);
+    assert!(waiting.until.is_some_and(|until| until > c.now));
+    c.tell(Input::PoolPaused { name: "tools".into(), is_paused: true });
+    assert_eq!(why(&c, task).waiting.unwrap().reason, WaitReason::PoolPaused);
+}
