@@ -321,3 +321,32 @@ pub enum StandbyOrder {
     /// Nothing; said every [`HEARTBEAT_MS`].
     Ping,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_is_short_and_progress_is_there_when_there_is_any() {
+        assert_eq!(serde_json::to_string(&WorkerReport::default()).unwrap(), "{}");
+        let progress = Progress { fraction: 0.5, note: Some("half".to_owned()), at: Timestamp(7) };
+        let told = AttemptProgress { task: TaskId::now(), attempt: AttemptNo(2), progress };
+        let line =
+            serde_json::to_string(&WorkerReport { progress: vec![told.clone()], ..WorkerReport::default() });
+        let read: WorkerReport = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(read.progress, [told]);
+        assert!(read.finished.is_empty() && read.leaving.is_none() && read.logs.is_empty());
+    }
+
+    #[test]
+    fn what_a_cancelled_attempt_gave_survives_the_link() {
+        let gave = Yield::Cancelled(Some(serde_json::value::to_raw_value("written").unwrap()));
+        let line = serde_json::to_string(&gave).unwrap();
+        assert_eq!((line.as_str(), gave.result_bytes()), (r#"{"cancelled":"written"}"#, 9));
+        assert!(
+            matches!(serde_json::from_str(&line).unwrap(), Yield::Cancelled(Some(it)) if it.get().len() == 9)
+        );
+        let nothing = serde_json::to_string(&Yield::Cancelled(None)).unwrap();
+        assert!(matches!(serde_json::from_str(&nothing).unwrap(), Yield::Cancelled(None)));
+    }
+}

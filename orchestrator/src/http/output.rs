@@ -32,8 +32,10 @@ use crate::leader::{Handle, Whereabouts};
 pub(super) const MOST_READERS: usize = 64;
 /// A reader that takes nothing for so long has gone away without saying so.
 const STALL_LIMIT: Duration = Duration::from_mins(2);
-/// How long a worker may be silent after its attempt has ended.
-const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a worker may be silent when another attempt runs already.
+const SUPERSEDED_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may be silent when the task has ended: a command that was cancelled may take its time.
+const ENDED_LIMIT: Duration = Duration::from_mins(5);
 /// An order may reach its worker after the question for its output.
 const ORDER_PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,6 +50,16 @@ struct Reader {
     only: Option<AttemptNo>,
     pipe: mpsc::Sender<io::Result<Bytes>>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What a worker says of an attempt.
+enum Opened {
+    /// This is what it wrote.
+    Body(Box<BodyDataStream>),
+    /// Nothing of it is there.
+    Unknown,
+    /// Nothing.
+    Silent,
 }
 
 /// Nobody reads any more, or nobody leads any more.
@@ -92,6 +104,13 @@ fn not_kept() -> Refusal {
 }
 
 impl Reader {
+    /// Without an end nobody takes what there is for the whole.
+    async fn end_with(&self, done: Result<(), Over>) {
+        if done.is_err() {
+            drop(self.pipe.send(Err(io::ErrorKind::ConnectionAborted.into())).await);
+        }
+    }
+
     /// Finds out where there is something to read, and leaves the reading to a task of its own.
     async fn begin(self, task: &TaskView) -> Result<(), Refusal> {
         let is = self.leader.find(self.id).await.ok_or_else(Refusal::no_leader)?;
@@ -106,12 +125,7 @@ impl Reader {
         let is_over = task.state.has_ended();
         let goes_on = self.follows && !is_over && (self.only.is_none() || self.only == running);
         if goes_on {
-            tokio::spawn(async move {
-                if self.follow().await.is_err() {
-                    // Without an end nobody takes what there is for the whole.
-                    drop(self.pipe.send(Err(io::ErrorKind::ConnectionAborted.into())).await);
-                }
-            });
+            tokio::spawn(async move { self.end_with(self.follow().await).await });
             return Ok(());
         }
         let Some(attempt) = self.only.or(newest) else { return Ok(()) };
@@ -124,17 +138,28 @@ impl Reader {
             _ => task.attempts.iter().find(|it| it.attempt == attempt).map(|it| it.worker.clone()),
         };
         let follows = is_over && self.follows;
-        let body = match worker {
+        let opened = match worker {
             Some(worker) => self.open(attempt, &worker, follows).await,
-            None => None,
+            None => Opened::Unknown,
         };
-        match body {
-            Some(body) => {
-                tokio::spawn(async move { drop(self.pass_on(body, attempt).await) });
-                Ok(())
+        if let Opened::Body(body) = opened {
+            tokio::spawn(async move { self.end_with(self.pass_on(body, attempt).await).await });
+            return Ok(());
+        }
+        // It may have ended while its worker was asked, who forgets it then.
+        let task = find(&self.door, self.id).await?;
+        if let Some(output) = stored(&task, attempt, self.stream) {
+            tokio::spawn(async move { drop(self.give(output).await) });
+            return Ok(());
+        }
+        match opened {
+            // The order to run it is still on its way.
+            Opened::Unknown if running == Some(attempt) => Ok(()),
+            Opened::Silent if running == Some(attempt) => {
+                Err(Refusal::unavailable("The worker that runs it does not answer; send the request again."))
             }
-            None if running == Some(attempt) || wrote_nothing(task, attempt) => Ok(()),
-            None => Err(not_kept()),
+            _ if wrote_nothing(&task, attempt) => Ok(()),
+            _ => Err(not_kept()),
         }
     }
 
@@ -167,14 +192,20 @@ impl Reader {
     }
 
     /// What the worker has of the attempt that it is about to run, or runs.
-    async fn open_current(&self, attempt: AttemptNo, worker: &str) -> Result<Option<BodyDataStream>, Over> {
+    async fn open_current(
+        &self,
+        attempt: AttemptNo,
+        worker: &str,
+    ) -> Result<Option<Box<BodyDataStream>>, Over> {
         loop {
-            let body = self.open(attempt, worker, true).await;
+            if let Opened::Body(body) = self.open(attempt, worker, true).await {
+                return Ok(Some(body));
+            }
             let is = self.leader.find(self.id).await.ok_or(Over)?;
             let is_current =
                 matches!(is, Whereabouts::Running { attempt: current, .. } if current == attempt);
-            if body.is_some() || !is_current {
-                return Ok(body);
+            if !is_current {
+                return Ok(None);
             }
             tokio::select! {
                 () = sleep(ORDER_PAUSE) => {}
@@ -194,7 +225,7 @@ impl Reader {
             return self.give(output).await;
         }
         if let Some(worker) = &task.worker
-            && let Some(body) = self.open(attempt, worker, true).await
+            && let Opened::Body(body) = self.open(attempt, worker, true).await
         {
             self.pass_on(body, attempt).await?;
         }
@@ -202,29 +233,36 @@ impl Reader {
     }
 
     /// What the worker has of an attempt.
-    async fn open(&self, attempt: AttemptNo, worker: &str, follows: bool) -> Option<BodyDataStream> {
-        let (_, workers) = view(&self.door).await.ok()?;
-        let address = workers.into_iter().find(|it| it.name == worker)?.address?;
+    async fn open(&self, attempt: AttemptNo, worker: &str, follows: bool) -> Opened {
+        let Ok((_, workers)) = view(&self.door).await else { return Opened::Silent };
+        let address = workers.into_iter().find(|it| it.name == worker).and_then(|it| it.address);
+        let Some(address) = address else { return Opened::Silent };
         let (id, stream) = (self.id, self.stream.as_str());
         let url =
             format!("http://{address}/tasks/{id}/output?attempt={attempt}&stream={stream}&follow={follows}");
-        let answer = self.door.forwarder.open(&url, self.door.node.options.token.as_deref()).await?;
-        (answer.status() == StatusCode::OK).then(|| answer.into_body().into_data_stream())
+        match self.door.forwarder.open(&url, self.door.node.options.token.as_deref()).await {
+            Some(answer) if answer.status() == StatusCode::OK => {
+                Opened::Body(Box::new(answer.into_body().into_data_stream()))
+            }
+            Some(answer) if answer.status() == StatusCode::NOT_FOUND => Opened::Unknown,
+            Some(_) | None => Opened::Silent,
+        }
     }
 
     /// Passes a worker's bytes on. A worker that says nothing any more is left once its attempt has ended.
-    async fn pass_on(&self, mut body: BodyDataStream, attempt: AttemptNo) -> Result<(), Over> {
+    async fn pass_on(&self, mut body: Box<BodyDataStream>, attempt: AttemptNo) -> Result<(), Over> {
         let ended = self.leader.find_from(self.id, attempt.next());
         tokio::pin!(ended);
-        let mut has_ended = false;
+        let mut limit = None;
         loop {
             let next = tokio::select! {
                 next = body.next() => next,
-                _ = &mut ended, if !has_ended => {
-                    has_ended = true;
+                is = &mut ended, if limit.is_none() => {
+                    let has_ended = matches!(is.ok_or(Over)?, Whereabouts::Ended);
+                    limit = Some(if has_ended { ENDED_LIMIT } else { SUPERSEDED_LIMIT });
                     continue;
                 }
-                () = sleep(SILENCE_LIMIT), if has_ended => return Ok(()),
+                () = sleep(limit.unwrap_or_default()), if limit.is_some() => return Ok(()),
                 () = self.pipe.closed() => return Err(Over),
             };
             match next {

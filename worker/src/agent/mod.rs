@@ -8,13 +8,14 @@ mod orders;
 mod outbox;
 mod progress;
 mod running;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
-use clb_protocol::link::{AttemptProgress, AttemptResult, Leaving, LogLine, Running, Welcome, WorkerHello};
+use clb_protocol::link::{AttemptProgress, AttemptResult, Leaving, LogLine, Welcome, WorkerHello};
 use clb_protocol::{ContainerId, Epoch, Incarnation, Timestamp, WorkerId};
 use serde::Serialize;
 
@@ -30,6 +31,7 @@ use running::RunningTable;
 pub(crate) use archive::Whereabouts;
 pub(crate) use contact::{Ending, Wish};
 pub(crate) use outbox::ResultSeq;
+pub(crate) use view::View;
 
 /// The moment of an input, by both clocks: one for people and records, one that never jumps.
 #[derive(Clone, Copy, Debug)]
@@ -101,23 +103,6 @@ pub(crate) struct Report<'a> {
     pub(crate) progress: Vec<AttemptProgress>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) logs: Vec<LogLine>,
-}
-
-/// What the worker's page shows.
-#[derive(Clone, Debug)]
-pub(crate) struct View {
-    /// What the process is up to, in a word.
-    pub(crate) state: &'static str,
-    /// Whether it simulates a crash.
-    pub(crate) is_crashed: bool,
-    /// Whom it obeys.
-    pub(crate) leader: Option<Welcome>,
-    /// What it runs.
-    pub(crate) running: Vec<Running>,
-    /// How many results wait for their acknowledgement.
-    pub(crate) unacknowledged: usize,
-    /// How many attempts ended since the process began.
-    pub(crate) ended: u64,
 }
 
 /// See the module.
@@ -362,26 +347,6 @@ impl Agent {
             linked.said_at = now.instant;
         }
         self.settle(now);
-    }
-
-    /// What the worker's page shows.
-    pub(crate) fn view(&self) -> View {
-        let linked = self.linked();
-        let state = match (&self.phase, linked) {
-            (Phase::Crashed, _) => "simulates a crash",
-            (Phase::Leaving(_), _) => "leaving",
-            (Phase::Working, None) => "looks for a leader",
-            (Phase::Working, Some(linked)) if linked.draining => "draining",
-            (Phase::Working, Some(_)) => "ready",
-        };
-        View {
-            state,
-            is_crashed: matches!(self.phase, Phase::Crashed),
-            leader: linked.map(|linked| linked.welcome.clone()),
-            running: self.running.list(),
-            unacknowledged: self.outbox.len(),
-            ended: self.ended,
-        }
     }
 
     fn linked(&self) -> Option<&Linked> {

@@ -175,6 +175,8 @@ impl Shared {
                     return self.tell(key, Yield::failed(words));
                 }
             }
+            // Who still waits hears of the end after everybody else has.
+            drop(readers);
             match self.next_errand(number).await {
                 Some(next) => errand = next,
                 None => break,
