@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Serve;
+use crate::definitions::DefinitionError;
 use crate::docker::{Docker, EngineError, Myself, State};
 use crate::fleet::{self, Fleet, Members};
 use crate::follow::{Turn, wait_for_turn};
@@ -55,6 +56,9 @@ pub(crate) enum StartError {
         /// On which address.
         address: std::net::IpAddr,
     },
+    /// The operator's pools cannot be as they are defined.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
     /// The engine's address is wrong; the configuration's fault.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -65,6 +69,7 @@ pub(crate) enum StartError {
 
 /// Runs an orchestrator until it is told to end.
 pub(crate) async fn serve(mut options: Serve) -> Result<(), StartError> {
+    options.define()?;
     options.token = options.token.filter(|token| !token.is_empty());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

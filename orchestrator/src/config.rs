@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clb_core::Config;
-use clb_core::config::Pool;
-use clb_core::placement::Policy;
-use clb_protocol::task::DEFAULT_POOL;
+use clb_protocol::pool::{Bytes, Placement, PoolSpec};
+
+use crate::definitions::{DefinitionError, Definitions, checked_default};
 
 /// The master of CLB: a durable queue of tasks in front of a fleet of worker containers
 #[derive(Debug, Parser)]
@@ -68,17 +68,32 @@ pub(crate) struct Serve {
     #[arg(long, env = "CLB_WORKER_PORT", default_value_t = 3004)]
     pub(crate) worker_port: u16,
     /// Each worker's memory limit, in bytes or with k, m or g
-    #[arg(long, env = "CLB_WORKER_MEMORY", default_value = "256m", value_parser = bytes)]
-    pub(crate) worker_memory: u64,
+    #[arg(long, env = "CLB_WORKER_MEMORY", default_value = "256m")]
+    pub(crate) worker_memory: Bytes,
     /// Each worker's CPU limit, in cores
     #[arg(long, env = "CLB_WORKER_CPUS", default_value_t = 1.0)]
     pub(crate) worker_cpus: f64,
     /// How many processes and threads a worker may have
     #[arg(long, env = "CLB_WORKER_PIDS", default_value_t = 256)]
     pub(crate) worker_pids: u32,
+    /// How many seconds a program of a worker may take to end once it is asked to
+    #[arg(long, env = "CLB_WORKER_STOP_GRACE", default_value_t = 5.0)]
+    pub(crate) worker_stop_grace: f64,
+    /// The worker's program, a static one, for workers of foreign images
+    #[arg(long, env = "CLB_WORKER_BINARY", default_value = "/clb-worker")]
+    pub(crate) worker_binary: PathBuf,
+    /// The file with the operator's pools; /etc/clb/clb.toml, if it is there, when left out
+    #[arg(long, env = "CLB_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folders of this machine below which pools may mount, separated by colons
+    #[arg(long, env = "CLB_MOUNT_PREFIXES", value_delimiter = ':')]
+    pub(crate) mount_prefixes: Vec<String>,
+    /// What the file says
+    #[arg(skip)]
+    pub(crate) definitions: Definitions,
     /// Who gets a task: least-loaded, seed, round-robin or random
     #[arg(long, env = "CLB_PLACEMENT", default_value = "least-loaded")]
-    pub(crate) placement: Policy,
+    pub(crate) placement: Placement,
     /// How many tasks may wait
     #[arg(long, env = "CLB_QUEUE_LIMIT", default_value_t = 1_000_000)]
     pub(crate) queue_limit: usize,
@@ -125,32 +140,38 @@ pub(crate) struct Database {
 }
 
 impl Serve {
+    /// Reads what the operator defines; a mistake in it is told before anything starts.
+    pub(crate) fn define(&mut self) -> Result<(), DefinitionError> {
+        checked_default(self.default_pool())?;
+        self.mount_prefixes.retain(|prefix| !prefix.is_empty());
+        let path = self.config.as_deref().filter(|path| !path.as_os_str().is_empty());
+        self.definitions = Definitions::load(path, &self.mount_prefixes)?;
+        Ok(())
+    }
+
+    /// The pool of the environment.
+    fn default_pool(&self) -> PoolSpec {
+        PoolSpec {
+            workers: self.workers,
+            slots: self.worker_slots,
+            memory: self.worker_memory,
+            cpus: self.worker_cpus,
+            pids: self.worker_pids,
+            stop_grace: self.worker_stop_grace,
+            placement: self.placement,
+            first_port: Some(self.worker_port),
+            ..PoolSpec::default()
+        }
+    }
+
     /// The numbers that decisions depend on.
     pub(crate) fn decisions(&self) -> Config {
-        let pool = Pool {
-            name: DEFAULT_POOL.into(),
-            workers: self.workers,
-            first_port: self.worker_port,
-            cpus: self.worker_cpus,
-        };
-        let mut config = Config::new(vec![pool]);
-        config.placement = self.placement;
+        let mut config = Config::new(self.definitions.pools(self.default_pool()));
+        config.reserved_ports = vec![self.listen.port(), self.client_port];
         config.queue_limit = self.queue_limit;
         config.soft_stop_grace = Duration::from_secs(self.soft_stop_grace);
         config
     }
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    let text = text.trim().to_ascii_lowercase();
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, 'k')) => (&text[..at], 1 << 10),
-        Some((at, 'm')) => (&text[..at], 1 << 20),
-        Some((at, 'g')) => (&text[..at], 1 << 30),
-        _ => (text.as_str(), 1),
-    };
-    let number: u64 = digits.parse().map_err(|_| "must be a number, with k, m or g behind it if you like")?;
-    number.checked_mul(unit).ok_or_else(|| "is too large".to_owned())
 }
 
 #[cfg(test)]
@@ -160,14 +181,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(bytes("256m"), Ok(256 << 20));
-        assert_eq!(bytes("1G"), Ok(1 << 30));
-        assert_eq!(bytes("7"), Ok(7));
-        assert!(bytes("").is_err() && bytes("m").is_err() && bytes("-1").is_err());
-        assert!(bytes("99999999999999g").is_err());
     }
 }

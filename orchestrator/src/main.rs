@@ -4,6 +4,7 @@
 mod app;
 mod config;
 mod database;
+mod definitions;
 mod docker;
 mod fleet;
 mod follow;

@@ -399,8 +399,8 @@ pub struct WorkerView {
     pub container: Option<ContainerId>,
     /// Where the orchestrator reaches it: `host:port`.
     pub address: Option<String>,
-    /// The port on 127.0.0.1 of the host.
-    pub port: u16,
+    /// The port on 127.0.0.1 of the host, where it has one.
+    pub port: Option<u16>,
     /// How many tasks it runs at once.
     pub slots: u16,
     /// What it runs now.

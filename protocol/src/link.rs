@@ -263,8 +263,6 @@ pub enum WorkerOrder {
     Cancel(Vec<(TaskId, AttemptNo)>),
     /// These results are on disk, or not needed: forget them.
     Ack(Vec<(TaskId, AttemptNo)>),
-    /// Take no more tasks, finish what runs.
-    Drain,
     /// Nothing; said every [`HEARTBEAT_MS`].
     Ping,
 }

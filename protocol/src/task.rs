@@ -18,7 +18,7 @@ pub use command::{
     Argv, Command, EmptyCommand, Env, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_COMMAND_BYTES, MAX_PATH_BYTES,
     MAX_VARIABLES, RESERVED_VARIABLES, Stdin,
 };
-pub(crate) use request::escape;
+pub use request::escape;
 pub use request::{FieldError, ParseError, TaskRequest, parse_batch, parse_ndjson, parse_task};
 pub use result::{
     CommandResult, Exit, MAX_OUTPUT_BYTES, OutOfMemory, Output, OutputStream, Truncated, missing,

@@ -136,7 +136,7 @@ impl From<&WorkerView> for Worker {
         });
         Self {
             name: view.name.clone(),
-            url: format!("http://127.0.0.1:{}", view.port),
+            url: view.port.map(|port| format!("http://127.0.0.1:{port}")).unwrap_or_default(),
             state,
             reason: view.reason.clone().unwrap_or_default(),
             running: view.running.len(),

@@ -114,10 +114,8 @@ impl Cluster {
                 self.links.remove(&link);
                 out.dropped.push(link);
             }
-            if !matches!(worker.link, Link::Closed { .. } | Link::Stopped { .. })
-                && worker.leaving_since.is_none()
-                && !(is_planned && !self.retired)
-            {
+            let is_sudden = !matches!(worker.link, Link::Closed { .. } | Link::Stopped { .. });
+            if is_sudden && worker.leaving_since.is_none() && (self.retired || !is_planned) {
                 out.notes.push(Note::WorkerCrashed);
             }
         }

@@ -67,7 +67,8 @@ impl Cluster {
         let Some(pool) = self.pools.get(&key.0) else { return };
         if !self.slots.contains_key(key) {
             let generation = self.generations.get(key).copied().unwrap_or_default();
-            let slot = Slot::vacant(key.0.clone(), key.1, pool.inner_port(key.1), generation, now);
+            let mut slot = Slot::vacant(key.0.clone(), key.1, pool.inner_port(key.1), generation, now);
+            slot.published = pool.published_port(key.1);
             self.slots.insert(key.clone(), slot);
         }
     }
@@ -78,15 +79,12 @@ impl Cluster {
             return;
         }
         let is_new = self.pools.get(name).is_none_or(|pool| pool.is_removing);
-        match self.pools.get_mut(name) {
-            Some(pool) => {
-                pool.is_removing = false;
-                pool.aim_at(spec, PoolSource::Api);
-            }
-            None => {
-                let pool = Pool::new(name.clone(), spec, PoolSource::Api, false, now);
-                self.pools.insert(name.clone(), pool);
-            }
+        if let Some(pool) = self.pools.get_mut(name) {
+            pool.is_removing = false;
+            pool.aim_at(spec, PoolSource::Api);
+        } else {
+            let pool = Pool::new(name.clone(), spec, PoolSource::Api, false, now);
+            self.pools.insert(name.clone(), pool);
         }
         self.take_up(name, now);
         self.save_pool(name, out);

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 
 use bollard::models::{ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use clb_protocol::{ContainerId, MemberName, SlotNo, WorkerId};
+use clb_protocol::{ContainerId, MemberName, PoolVersion, SlotNo, WorkerId};
 
 use super::{Docker, EngineError, QUICK, within};
 
@@ -15,6 +15,7 @@ const MEMBER: &str = "clb.member";
 pub(super) const POOL: &str = "clb.pool";
 pub(super) const SLOT: &str = "clb.slot";
 pub(super) const GENERATION: &str = "clb.generation";
+pub(super) const VERSION: &str = "clb.version";
 
 /// What a container of the cluster is, by its labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(crate) enum Role {
     Worker(WorkerId),
     /// Leads or stands by.
     Orchestrator(MemberName),
+    /// Carries the worker's program into its volume and never runs.
+    Carrier,
     /// Serves the web page.
     Client,
     /// Shows what is stored.
@@ -37,6 +40,7 @@ impl Role {
         let read = match label(ROLE) {
             Some("worker") => worker(label).map(Self::Worker),
             Some("orchestrator") => label(MEMBER).map(|member| Self::Orchestrator(member.into())),
+            Some("carrier") => Some(Self::Carrier),
             Some("client") => Some(Self::Client),
             Some("database") => Some(Self::Database),
             _ => None,
@@ -110,6 +114,8 @@ pub(crate) struct Seen {
     pub(crate) name: String,
     /// What it is.
     pub(crate) role: Role,
+    /// What a worker is made of; 0 where that is not said.
+    pub(crate) version: PoolVersion,
     /// Where it stands.
     pub(crate) state: State,
 }
@@ -133,12 +139,18 @@ impl Docker {
 
 fn seen(container: ContainerSummary) -> Option<Seen> {
     let names = container.names.unwrap_or_default();
+    let labels = container.labels.unwrap_or_default();
     Some(Seen {
         id: container.id?.into(),
         name: own_name(&names),
-        role: Role::of(&container.labels.unwrap_or_default()),
+        role: Role::of(&labels),
+        version: version(&labels),
         state: container.state.into(),
     })
+}
+
+fn version<S: BuildHasher>(labels: &HashMap<String, String, S>) -> PoolVersion {
+    PoolVersion(labels.get(VERSION).and_then(|text| text.parse().ok()).unwrap_or_default())
 }
 
 /// A container that others link to has their names for it too, `/other/alias`.

@@ -10,6 +10,7 @@ mod events;
 mod list;
 mod myself;
 mod names;
+mod supplies;
 mod transport;
 mod usage;
 mod worker;
@@ -23,7 +24,8 @@ pub(crate) use error::EngineError;
 pub(crate) use events::{Event, What};
 pub(crate) use list::{Role, Seen, State};
 pub(crate) use myself::{Blueprint, Myself};
-pub(crate) use worker::WorkerPlan;
+pub(crate) use supplies::{PROGRAM_FOLDER, is_image_name};
+pub(crate) use worker::{Program, WorkerPlan};
 
 /// The longest that a call may take which only reads.
 const QUICK: Duration = Duration::from_secs(10);

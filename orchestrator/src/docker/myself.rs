@@ -116,7 +116,8 @@ fn myself(cluster: &str, container: ContainerInspectResponse) -> Result<Myself, 
 }
 
 fn worker_network(cluster: &str, networks: &[String]) -> Option<String> {
-    let is_own = |name: &&String| !matches!(name.as_str(), "bridge" | "host" | "none");
+    let inside = super::supplies::inside_network(cluster);
+    let is_own = |name: &&String| !matches!(name.as_str(), "bridge" | "host" | "none") && **name != inside;
     let cluster_wide = networks.iter().find(|name| *name == cluster);
     let chosen = cluster_wide.or_else(|| networks.iter().find(is_own));
     chosen.or_else(|| networks.iter().find(|name| *name == "bridge")).cloned()
@@ -217,6 +218,7 @@ mod tests {
         };
         assert_eq!(network(&["bridge", "other"]).as_deref(), Some("other"));
         assert_eq!(network(&["another", "bridge", "clb"]).as_deref(), Some("clb"));
+        assert_eq!(network(&["clb-inside", "net"]).as_deref(), Some("net"));
         assert_eq!(network(&["bridge"]).as_deref(), Some("bridge"));
         assert_eq!(network(&["host"]), None);
     }

@@ -14,6 +14,15 @@ pub(super) fn container(name: &str) -> Result<&str, EngineError> {
     }
 }
 
+/// Passes the name of an image, as `registry:5000/folder/name:tag` or `name@sha256:digest`.
+pub(super) fn image(name: &str) -> Result<&str, EngineError> {
+    let is_part = |part: &str| {
+        let starts_well = part.starts_with(|first: char| first.is_ascii_alphanumeric());
+        starts_well && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-:@".contains(&byte))
+    };
+    if name.split('/').all(is_part) { Ok(name) } else { Err(EngineError::BadName { name: name.to_owned() }) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -22,6 +31,16 @@ mod tests {
     fn names_of_containers_pass() {
         for name in ["clb-worker-1", "a", "0123456789ab", "A_b.c-d"] {
             assert_eq!(container(name).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn names_of_images_pass_and_nothing_else_does() {
+        for name in ["python:3.12-slim", "127.0.0.1:5000/a/b_c:d", "a@sha256:0f", "registry.example/a"] {
+            assert_eq!(image(name).unwrap(), name);
+        }
+        for name in ["", "/a", "a/", "../containers/x", "a//b", "a/../b", "a?x", "a%2e", "-a", "a b"] {
+            assert!(image(name).is_err(), "{name}");
         }
     }
 

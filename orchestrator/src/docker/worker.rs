@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+    NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::CreateContainerOptionsBuilder;
-use clb_protocol::{ContainerId, WorkerId};
+use clb_protocol::pool::Mount as PoolMount;
+use clb_protocol::{ContainerId, PoolVersion, WorkerId};
 
-use super::list::{CLUSTER, GENERATION, POOL, ROLE, SLOT};
+use super::list::{CLUSTER, GENERATION, POOL, ROLE, SLOT, VERSION};
+use super::supplies::{PROGRAM, program_mount};
 use super::{Docker, EngineError, PATIENT, names, within};
 
-/// `nobody`, which owns nothing.
-const USER: &str = "65534:65534";
 const TMP: &str = "rw,noexec,nosuid,nodev,size=16m,mode=1777";
+/// The part of a worker's memory that its `/tmp` may hold, where programs of foreign images work.
+const TMP_SHARE: u64 = 4;
 /// The labels by which Compose knows its project, taken over from the orchestrator's container so that
 /// `ps`, `logs` and `down` include the workers.
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
@@ -31,16 +33,26 @@ const COMPOSE_COPIED: [&str; 4] = [
 pub(crate) struct WorkerPlan {
     /// Which slot of which pool, and which container there.
     pub(crate) worker: WorkerId,
+    /// What it is made of, as a fingerprint.
+    pub(crate) version: PoolVersion,
     /// The image's name.
     pub(crate) image: String,
+    /// Where the worker's program is.
+    pub(crate) program: Program,
+    /// As whom it runs.
+    pub(crate) user: String,
+    /// Folders of the host.
+    pub(crate) mounts: Vec<PoolMount>,
+    /// Whether the container's own files are read-only.
+    pub(crate) read_only: bool,
     /// The network to be on; the engine's default where there is none.
     pub(crate) network: Option<String>,
     /// `NAME=VALUE`.
     pub(crate) env: Vec<String>,
     /// The port that it listens on inside.
     pub(crate) port: u16,
-    /// The port on 127.0.0.1 of the host.
-    pub(crate) host_port: u16,
+    /// The port on 127.0.0.1 of the host, where it has one.
+    pub(crate) host_port: Option<u16>,
     /// Its memory limit, swap included.
     pub(crate) memory_bytes: u64,
     /// Its share of the machine in cores; more than the machine has counts as all of them.
@@ -51,6 +63,15 @@ pub(crate) struct WorkerPlan {
     pub(crate) stop_grace: Duration,
     /// The labels of the orchestrator's own container; only those of Compose are taken over.
     pub(crate) own_labels: BTreeMap<String, String>,
+}
+
+/// Where a worker's program is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// In the image, which starts it by itself.
+    Bundled,
+    /// In this volume; the image is any.
+    Volume(String),
 }
 
 impl Docker {
@@ -81,11 +102,17 @@ impl Docker {
 
 fn body(cluster: &str, plan: &WorkerPlan, machine_cpus: i64) -> ContainerCreateBody {
     let port = format!("{}/tcp", plan.port);
+    let is_foreign = plan.program != Program::Bundled;
     let networks = plan.network.iter().map(|name| (name.clone(), EndpointSettings::default())).collect();
     ContainerCreateBody {
         image: Some(plan.image.clone()),
         hostname: Some(plan.worker.name()),
-        user: Some(USER.to_owned()),
+        user: Some(plan.user.clone()),
+        entrypoint: is_foreign.then(|| vec![PROGRAM.to_owned()]),
+        stop_signal: is_foreign.then(|| "SIGTERM".to_owned()),
+        // The leader watches its workers itself.
+        healthcheck: is_foreign
+            .then(|| HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
         env: Some(plan.env.clone()),
         labels: Some(labels(cluster, plan)),
         exposed_ports: Some(vec![port.clone()]),
@@ -98,13 +125,22 @@ fn body(cluster: &str, plan: &WorkerPlan, machine_cpus: i64) -> ContainerCreateB
 
 fn host_config(plan: &WorkerPlan, port: String, machine_cpus: i64) -> HostConfig {
     let memory = i64::try_from(plan.memory_bytes).unwrap_or(i64::MAX);
-    let binding =
-        PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(plan.host_port.to_string()) };
+    let published = plan.host_port.map(|host_port| {
+        let host_ip = Some("127.0.0.1".to_owned());
+        HashMap::from([(port, Some(vec![PortBinding { host_ip, host_port: Some(host_port.to_string()) }]))])
+    });
+    let tmp = match &plan.program {
+        Program::Bundled => TMP.to_owned(),
+        Program::Volume(_) => {
+            format!("rw,exec,nosuid,nodev,size={},mode=1777", plan.memory_bytes / TMP_SHARE)
+        }
+    };
     let log_options =
         HashMap::from([("max-size".to_owned(), "10m".to_owned()), ("max-file".to_owned(), "3".to_owned())]);
     HostConfig {
         network_mode: plan.network.clone(),
-        port_bindings: Some(HashMap::from([(port, Some(vec![binding]))])),
+        port_bindings: published,
+        mounts: Some(mounts(plan)),
         memory: Some(memory),
         // Equal to `memory`: no swap on top of it.
         memory_swap: Some(memory),
@@ -113,8 +149,8 @@ fn host_config(plan: &WorkerPlan, port: String, machine_cpus: i64) -> HostConfig
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
         privileged: Some(false),
-        readonly_rootfs: Some(true),
-        tmpfs: Some(HashMap::from([("/tmp".to_owned(), TMP.to_owned())])),
+        readonly_rootfs: Some(plan.read_only),
+        tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmp)])),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
@@ -125,6 +161,22 @@ fn host_config(plan: &WorkerPlan, port: String, machine_cpus: i64) -> HostConfig
         }),
         ..Default::default()
     }
+}
+
+fn mounts(plan: &WorkerPlan) -> Vec<Mount> {
+    let program = match &plan.program {
+        Program::Bundled => None,
+        Program::Volume(volume) => Some(program_mount(volume, true)),
+    };
+    // Unlike a bind by text, this refuses a source that is not there instead of making it.
+    let folder = |mount: &PoolMount| Mount {
+        target: Some(mount.target.clone()),
+        source: Some(mount.source.clone()),
+        typ: Some(MountType::BIND),
+        read_only: Some(mount.read_only),
+        ..Default::default()
+    };
+    program.into_iter().chain(plan.mounts.iter().map(folder)).collect()
 }
 
 /// The engine refuses more CPUs than the machine has.
@@ -140,6 +192,7 @@ fn labels(cluster: &str, plan: &WorkerPlan) -> HashMap<String, String> {
         (POOL.to_owned(), worker.pool.to_string()),
         (SLOT.to_owned(), worker.slot.to_string()),
         (GENERATION.to_owned(), worker.generation.to_string()),
+        (VERSION.to_owned(), plan.version.to_string()),
     ]);
     if plan.own_labels.contains_key(COMPOSE_PROJECT) {
         let copied = COMPOSE_COPIED.iter().filter_map(|name| plan.own_labels.get_key_value(*name));
@@ -160,11 +213,16 @@ mod tests {
     fn plan() -> WorkerPlan {
         WorkerPlan {
             worker: WorkerId { pool: "default".into(), slot: SlotNo(2), generation: Generation(7) },
+            version: PoolVersion(5),
             image: "clb-worker".to_owned(),
+            program: Program::Bundled,
+            user: "65534:65534".to_owned(),
+            mounts: Vec::new(),
+            read_only: true,
             network: Some("clb".to_owned()),
             env: vec!["CLB_SLOT=2".to_owned()],
             port: 3005,
-            host_port: 3005,
+            host_port: Some(3005),
             memory_bytes: 256 << 20,
             cpus: 1.0,
             pids: 256,
@@ -184,6 +242,26 @@ mod tests {
         let binding = &bindings["3005/tcp"].as_ref().unwrap()[0];
         assert_eq!(binding.host_ip.as_deref(), Some("127.0.0.1"));
         assert_eq!(binding.host_port.as_deref(), Some("3005"));
+    }
+
+    #[test]
+    fn any_image_runs_the_worker_and_nothing_of_its_own() {
+        let mount = PoolMount { source: "/srv/a".into(), target: "/data".into(), read_only: true };
+        let program = Program::Volume("clb-worker-0f".into());
+        let plan = WorkerPlan { program, mounts: vec![mount], host_port: None, ..plan() };
+        let body = body("clb", &plan, 2);
+        assert_eq!(body.entrypoint.unwrap(), ["/.clb/clb-worker"]);
+        assert_eq!((body.cmd, body.healthcheck.unwrap().test.unwrap()), (None, vec!["NONE".to_owned()]));
+        let host = body.host_config.unwrap();
+        let mounts = host.mounts.unwrap();
+        assert_eq!(
+            mounts.iter().map(|m| m.target.as_deref().unwrap()).collect::<Vec<_>>(),
+            ["/.clb", "/data"]
+        );
+        assert!(mounts.iter().all(|mount| mount.read_only == Some(true)));
+        assert!(host.port_bindings.is_none() && host.readonly_rootfs == Some(true));
+        let tmp = &host.tmpfs.unwrap()["/tmp"];
+        assert!(tmp.contains("exec") && !tmp.contains("noexec") && tmp.contains("size=67108864"), "{tmp}");
     }
 
     #[test]

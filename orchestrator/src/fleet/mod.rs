@@ -5,6 +5,7 @@
 //! up nothing but the job that waits for it.
 
 mod members;
+mod supplies;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -14,22 +15,27 @@ use std::time::Duration;
 use clb_core::input::{Input, SeenWorker};
 use clb_core::output::FleetAction;
 use clb_protocol::api::Role as MemberRole;
-use clb_protocol::{ContainerId, MemberName, Timestamp, WorkerId};
+use clb_protocol::pool::PoolSpec;
+use clb_protocol::{ContainerId, MemberName, PoolVersion, Timestamp, WorkerId};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::docker::{Blueprint, Docker, Event, Myself, Role, Seen, State, What, WorkerPlan};
+use crate::docker::{Blueprint, Docker, Event, Myself, Program, Role, Seen, State, What, WorkerPlan};
 use crate::leader::{Handle, Message};
 use crate::node::Node;
 
 pub(crate) use members::Members;
+use supplies::Supplies;
 pub(crate) use workers::remove_all;
 
 /// How often Docker's list is held against what should be there.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
-const STOP_GRACE: Duration = Duration::from_secs(10);
+/// What a worker may take beyond the grace of its programs.
+const OWN_GRACE: Duration = Duration::from_secs(5);
+/// No grace at all is none that a worker takes.
+const LEAST_GRACE: f64 = 0.001;
 
 /// One term's hands.
 pub(crate) struct Fleet {
@@ -38,6 +44,7 @@ pub(crate) struct Fleet {
     myself: Option<Arc<Myself>>,
     leader: Handle,
     members: Members,
+    supplies: Arc<Supplies>,
     meters: BTreeMap<WorkerId, AbortHandle>,
     /// Containers that are being made: a burial waits for the making.
     creations: BTreeMap<WorkerId, JoinHandle<()>>,
@@ -69,12 +76,14 @@ impl Fleet {
         leader: Handle,
         members: Members,
     ) -> Self {
+        let supplies = Arc::new(Supplies::new(Arc::clone(&node), docker.clone()));
         Self {
             node,
             docker,
             myself,
             leader,
             members,
+            supplies,
             meters: BTreeMap::new(),
             creations: BTreeMap::new(),
             jobs: JoinSet::new(),
@@ -110,10 +119,22 @@ impl Fleet {
     fn act(&mut self, action: FleetAction) {
         let (docker, leader) = (self.docker.clone(), self.leader.clone());
         match action {
-            FleetAction::Create { worker, port } => {
-                let plan = self.plan(worker.clone(), port);
+            FleetAction::Prepare { pool, version, spec } => {
+                let supplies = Arc::clone(&self.supplies);
+                self.jobs.spawn(async move {
+                    leader.tell(Message::Fact(match supplies.prepare(&spec).await {
+                        Ok(()) => Input::ImageReady { pool, version },
+                        Err(reason) => Input::ImageFailed { pool, version, reason },
+                    }));
+                    News::Nothing
+                });
+            }
+            FleetAction::Create { worker, version, spec, port, published } => {
+                let mut plan = self.plan(worker.clone(), &spec, port);
+                (plan.version, plan.host_port) = (version, published);
+                let supplies = (!spec.network).then(|| Arc::clone(&self.supplies));
                 self.creations.retain(|_, making| !making.is_finished());
-                self.creations.insert(worker, tokio::spawn(workers::make(docker, plan, leader)));
+                self.creations.insert(worker, tokio::spawn(workers::make(docker, plan, leader, supplies)));
             }
             FleetAction::Bury { worker, container } => {
                 if let Some(meter) = self.meters.remove(&worker) {
@@ -163,29 +184,45 @@ impl Fleet {
         }
     }
 
-    fn plan(&self, worker: WorkerId, port: u16) -> WorkerPlan {
+    fn plan(&self, worker: WorkerId, spec: &PoolSpec, port: u16) -> WorkerPlan {
         let options = &self.node.options;
-        let mut env = vec![
+        let mut env: Vec<String> = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        env.extend([
             format!("CLB_ORCHESTRATORS={}", self.node.orchestrators().join(",")),
             format!("CLB_POOL={}", worker.pool),
             format!("CLB_SLOT={}", worker.slot),
             format!("CLB_GENERATION={}", worker.generation),
             format!("CLB_LISTEN=0.0.0.0:{port}"),
             format!("CLB_PORT={port}"),
-            format!("CLB_SLOTS={}", options.worker_slots),
-        ];
+            format!("CLB_SLOTS={}", spec.slots),
+            format!("CLB_STOP_GRACE={}", spec.stop_grace.max(LEAST_GRACE)),
+        ]);
         env.extend(options.token.iter().map(|token| format!("CLB_TOKEN={token}")));
+        let (image, program) = match &spec.image {
+            Some(image) => (image.clone(), Program::Volume(self.supplies.volume().unwrap_or_default())),
+            None => (options.worker_image.clone(), Program::Bundled),
+        };
+        let network = if spec.network {
+            self.myself.as_ref().and_then(|myself| myself.worker_network.clone())
+        } else {
+            Some(self.docker.inside_network())
+        };
         WorkerPlan {
             worker,
-            image: options.worker_image.clone(),
-            network: self.myself.as_ref().and_then(|myself| myself.worker_network.clone()),
+            version: PoolVersion::default(),
+            image,
+            program,
+            user: spec.user.clone(),
+            mounts: spec.mounts.clone(),
+            read_only: spec.read_only,
+            network,
             env,
             port,
-            host_port: port,
-            memory_bytes: options.worker_memory,
-            cpus: options.worker_cpus,
-            pids: options.worker_pids,
-            stop_grace: STOP_GRACE,
+            host_port: None,
+            memory_bytes: spec.memory.0,
+            cpus: spec.cpus,
+            pids: spec.pids,
+            stop_grace: Duration::from_secs_f64(spec.stop_grace.ceil()) + OWN_GRACE,
             own_labels: self.myself.as_ref().map(|myself| myself.labels.clone()).unwrap_or_default(),
         }
     }
@@ -259,12 +296,20 @@ impl Fleet {
             Role::Worker(worker) => Some(SeenWorker {
                 container: seen.id.clone(),
                 worker: worker.clone(),
+                version: seen.version,
                 alive: matches!(seen.state, State::Running | State::Paused | State::Restarting),
             }),
             _ => None,
         });
         let observed = Input::FleetObserved { seen: workers.collect(), asked_at };
         self.leader.tell(Message::Fact(observed));
+        let (supplies, list) = (Arc::clone(&self.supplies), seen.to_vec());
+        self.jobs.spawn(async move {
+            if let Err(error) = supplies.bring_inside(&list).await {
+                tracing::warn!("an orchestrator cannot reach the workers without a network: {error}");
+            }
+            News::Nothing
+        });
         for job in self.members.reconcile(&self.node, &self.docker, seen, asked_at) {
             self.jobs.spawn(job);
         }

@@ -1,5 +1,6 @@
 //! What is done to one worker's container.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clb_core::fleet::{End, Remains};
@@ -9,6 +10,7 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::supplies::Supplies;
 use crate::docker::{Docker, EngineError, Role, State, WorkerPlan};
 use crate::leader::{Handle, Message};
 
@@ -23,10 +25,10 @@ const SHORT_REST: Duration = Duration::from_millis(100);
 const LONG_REST: Duration = Duration::from_secs(5);
 
 /// Makes and starts a container, and tells the leader what became of it.
-pub(super) async fn make(docker: Docker, plan: WorkerPlan, leader: Handle) {
+pub(super) async fn make(docker: Docker, plan: WorkerPlan, leader: Handle, inside: Option<Arc<Supplies>>) {
     let began = Instant::now();
     let made = loop {
-        match make_once(&docker, &plan).await {
+        match make_once(&docker, &plan, inside.as_deref()).await {
             Err(error) if error.is_absence() && began.elapsed() < ENGINE_WAIT => {
                 tracing::debug!("{} waits for the Docker engine: {error}", plan.worker);
                 sleep(SHORT_REST * 5).await;
@@ -43,7 +45,14 @@ pub(super) async fn make(docker: Docker, plan: WorkerPlan, leader: Handle) {
 }
 
 /// One that stands in its way is from a former term and goes.
-async fn make_once(docker: &Docker, plan: &WorkerPlan) -> Result<ContainerId, EngineError> {
+async fn make_once(
+    docker: &Docker,
+    plan: &WorkerPlan,
+    inside: Option<&Supplies>,
+) -> Result<ContainerId, EngineError> {
+    if let Some(supplies) = inside {
+        supplies.have_inside().await?;
+    }
     let container = match docker.create_worker(plan).await {
         Err(EngineError::NameTaken { .. }) => {
             let former = docker.inspect_by_name(&docker.worker_container_name(&plan.worker)).await?;
@@ -118,11 +127,26 @@ pub(super) async fn probe(url: &str) -> ProbeAnswer {
     }
 }
 
-/// Removes every worker's container, whoever made it, until none is left: the cluster is taken down.
+/// Removes every worker's container, whoever made it, and what they were made of: the cluster is taken
+/// down.
 pub(crate) async fn remove_all(docker: &Docker) {
+    remove_workers(docker).await;
+    if let Err(error) = docker.remove_program_volumes().await {
+        tracing::warn!("the volume of the worker's program could not be removed: {error}");
+    }
+    let Ok(seen) = docker.list().await else { return };
+    let orchestrators = seen.into_iter().filter(|seen| matches!(seen.role, Role::Orchestrator(_)));
+    let orchestrators: Vec<ContainerId> = orchestrators.map(|seen| seen.id).collect();
+    if let Err(error) = docker.remove_inside_network(&orchestrators).await {
+        tracing::warn!("the network of workers without a way out could not be removed: {error}");
+    }
+}
+
+async fn remove_workers(docker: &Docker) {
     loop {
         let Ok(seen) = docker.list().await else { return };
-        let workers: Vec<_> = seen.into_iter().filter(|it| matches!(it.role, Role::Worker(_))).collect();
+        let workers: Vec<_> =
+            seen.into_iter().filter(|it| matches!(it.role, Role::Worker(_) | Role::Carrier)).collect();
         if workers.is_empty() {
             return;
         }

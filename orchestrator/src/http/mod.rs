@@ -8,6 +8,7 @@ mod links;
 mod many;
 mod output;
 mod pages;
+mod pools;
 mod problem;
 mod replay;
 mod system;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{DefaultBodyLimit, Path};
 use axum::routing::{get, post};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
@@ -38,6 +40,9 @@ const TASK_LIMIT: usize = 1 << 20;
 /// The largest batch, in bytes.
 const BATCH_LIMIT: usize = 32 << 20;
 const HEALTH_LIMIT: Duration = Duration::from_secs(3);
+
+/// The name in a path.
+type Named = Result<Path<String>, PathRejection>;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -106,6 +111,13 @@ fn router(door: Door) -> Router {
         .route("/api/v1/outcomes", get(tasks::outcomes))
         .route("/api/v1/cluster", get(system::cluster))
         .route("/api/v1/workers", get(system::workers))
+        .route("/api/v1/workers/{name}/drain", post(pools::drain_worker))
+        .route("/api/v1/workers/{name}/restart", post(pools::restart_worker))
+        .route("/api/v1/workers/{name}/resume", post(pools::resume_worker))
+        .route("/api/v1/pools", get(pools::list))
+        .route("/api/v1/pools/{name}", get(pools::show).put(pools::put).delete(pools::delete))
+        .route("/api/v1/pools/{name}/pause", post(pools::pause))
+        .route("/api/v1/pools/{name}/resume", post(pools::resume))
         .route("/api/v1/obituaries", get(system::obituaries))
         .route("/api/v1/logs", get(system::logs))
         .route("/api/v1/events", get(events::stream))

@@ -93,8 +93,7 @@ pub(super) async fn view(door: &Door) -> Result<(ClusterView, Vec<WorkerView>), 
     });
     members.sort_by(|a, b| a.name.cmp(&b.name));
     for worker in &mut standing.workers {
-        let host = format!("{}-{}", node.options.cluster, worker.name);
-        worker.address = worker.container.is_some().then(|| format!("{host}:{}", worker.port));
+        worker.address = address_of(door, worker);
     }
     let cluster = ClusterView {
         cluster: node.options.cluster.clone(),
@@ -105,6 +104,12 @@ pub(super) async fn view(door: &Door) -> Result<(ClusterView, Vec<WorkerView>), 
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Ok((cluster, standing.workers))
+}
+
+/// Where a worker listens inside of its network; the core knows its name and port there.
+pub(super) fn address_of(door: &Door, worker: &WorkerView) -> Option<String> {
+    let address = worker.address.as_ref().filter(|_| worker.container.is_some())?;
+    Some(format!("{}-{address}", door.node.options.cluster))
 }
 
 pub(super) async fn cluster(State(door): State<Door>) -> Result<Json<ClusterView>, Refusal> {

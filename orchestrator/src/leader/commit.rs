@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use clb_core::input::LinkNo;
 use clb_core::output::{CancelReceipt, Change, FleetAction};
+use clb_protocol::api::WorkerView;
 use clb_protocol::{AttemptNo, TaskId, Timestamp};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::inbox::Submitted;
+use super::inbox::{PoolAnswer, Refused, Submitted};
 use super::logbook::Logbook;
 use crate::store::{Batch, Member};
 
@@ -28,6 +29,10 @@ pub(super) enum Release {
     Submission { statuses: Vec<(TaskId, Submitted)>, reply: oneshot::Sender<Vec<(TaskId, Submitted)>> },
     /// The answer to a cancellation.
     Cancellation { receipts: Vec<CancelReceipt>, reply: oneshot::Sender<Vec<CancelReceipt>> },
+    /// The answer to a wish about a pool.
+    Pool { answer: PoolAnswer, reply: oneshot::Sender<Result<PoolAnswer, Refused>> },
+    /// The answer to an order for a worker.
+    Order { worker: Option<Box<WorkerView>>, reply: oneshot::Sender<Result<Option<WorkerView>, Refused>> },
     /// The acknowledgement of a result.
     Ack(LinkNo, TaskId, AttemptNo),
     /// The news that a task has ended.
@@ -70,6 +75,9 @@ impl Pending {
             Change::TaskAccepted { .. }
             | Change::CancelledOutputKept { .. }
             | Change::SlotFilled { .. }
+            | Change::PoolSaved { .. }
+            | Change::PoolForgotten(_)
+            | Change::SlotOrdered { .. }
             | Change::Died(_) => {}
         }
         self.batch.changes.push(change);

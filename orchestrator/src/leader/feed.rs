@@ -292,6 +292,9 @@ fn task_event(change: &Change) -> Option<TaskEvent> {
         Change::AttemptJudged { .. }
         | Change::CancelledOutputKept { .. }
         | Change::SlotFilled { .. }
+        | Change::PoolSaved { .. }
+        | Change::PoolForgotten(_)
+        | Change::SlotOrdered { .. }
         | Change::Died(_) => return None,
     })
 }

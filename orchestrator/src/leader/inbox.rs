@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use clb_core::input::{Cancellable, Input, LinkNo};
-use clb_core::output::CancelReceipt;
-use clb_protocol::api::{CandidateView, Explanation, PlacementView, TaskCounts, WorkerView};
+use clb_core::output::{CancelReceipt, PoolReceipt};
+use clb_protocol::api::{CandidateView, Explanation, PlacementView, PoolView, TaskCounts, WorkerView};
 use clb_protocol::link::{ContainerIdentity, LogLine, WorkerHello, WorkerOrder, WorkerReport};
 use clb_protocol::task::NewTask;
 use clb_protocol::{AttemptNo, ContainerNo, TaskId, Timestamp};
@@ -29,6 +29,13 @@ pub(crate) enum Submitted {
     /// The store takes nothing now, for this reason; retry later.
     Refused(String),
 }
+
+/// The store takes nothing now, for this reason; retry later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused(pub(crate) String);
+
+/// What became of a wish about a pool, and how the pool is then.
+pub(crate) type PoolAnswer = (PoolReceipt, Option<PoolView>);
 
 /// One message to the loop.
 #[derive(Debug)]
@@ -56,6 +63,22 @@ pub(crate) enum Message {
         /// What is known.
         reply: oneshot::Sender<Explained>,
     },
+    /// A wish about a pool. Answered when its change is on disk.
+    Pool {
+        /// What is wished.
+        wish: Input,
+        /// What became of it.
+        reply: oneshot::Sender<Result<PoolAnswer, Refused>>,
+    },
+    /// An order for a worker. Answered when it is on disk, with the worker if there is one.
+    Order {
+        /// What is ordered.
+        order: Input,
+        /// For whom.
+        reply: oneshot::Sender<Result<Option<WorkerView>, Refused>>,
+    },
+    /// Every pool, by name.
+    Pools(oneshot::Sender<Vec<PoolView>>),
     /// Tell when a task has ended; at once for one that is not open.
     Watch {
         /// Which one.
@@ -203,6 +226,21 @@ impl Handle {
     /// Where a task is once it runs in this attempt or a later one, or has ended.
     pub(crate) async fn find_from(&self, id: TaskId, from: AttemptNo) -> Option<Whereabouts> {
         self.ask(|reply| Message::Find { id, from: Some(from), reply }).await
+    }
+
+    /// Changes a pool and waits until that is on disk.
+    pub(crate) async fn change_pool(&self, wish: Input) -> Option<Result<PoolAnswer, Refused>> {
+        self.ask(|reply| Message::Pool { wish, reply }).await
+    }
+
+    /// Orders something for a worker and waits until that is on disk.
+    pub(crate) async fn order(&self, order: Input) -> Option<Result<Option<WorkerView>, Refused>> {
+        self.ask(|reply| Message::Order { order, reply }).await
+    }
+
+    /// Every pool, by name.
+    pub(crate) async fn pools(&self) -> Option<Vec<PoolView>> {
+        self.ask(Message::Pools).await
     }
 
     /// Waits until a task has ended, or is not open.

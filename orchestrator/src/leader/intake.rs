@@ -1,7 +1,8 @@
 //! What the loop does with each message.
 
 use clb_core::input::{Input, LinkNo};
-use clb_core::output::Receipt;
+use clb_core::output::{PoolReceipt, Receipt};
+use clb_protocol::api::WorkerView;
 use clb_protocol::link::{
     AttemptProgress, ContainerIdentity, ContainerRole, WorkerHello, WorkerOrder, WorkerReport,
 };
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Release;
 use super::followers::{Whereabouts, whereabouts};
-use super::inbox::{Explained, Message, Standing, Submitted};
+use super::inbox::{Explained, Message, PoolAnswer, Refused, Standing, Submitted};
 use super::term::Term;
 use crate::store::Workload;
 
@@ -30,6 +31,9 @@ impl Term {
                 };
                 drop(reply.send(explained));
             }
+            Message::Pool { wish, reply } => self.change_pool(wish, reply, now),
+            Message::Order { order, reply } => self.order(order, reply, now),
+            Message::Pools(reply) => drop(reply.send(self.cluster.pools().collect())),
             Message::Watch { id, reply } => {
                 if self.cluster.is_open(id) || self.ending.contains(&id) {
                     self.watchers.entry(id).or_default().push(reply);
@@ -87,6 +91,40 @@ impl Term {
             }
             _ => drop(reply.send(is)),
         }
+    }
+
+    fn change_pool(
+        &mut self,
+        wish: Input,
+        reply: oneshot::Sender<Result<PoolAnswer, Refused>>,
+        now: Timestamp,
+    ) {
+        if let Some(reason) = &self.trouble {
+            return drop(reply.send(Err(Refused(reason.clone()))));
+        }
+        let name = match &wish {
+            Input::PoolPut { name, .. } | Input::PoolPaused { name, .. } | Input::PoolRemoved(name) => {
+                name.clone()
+            }
+            _ => return,
+        };
+        let receipt = self.handle(wish, now).pool.unwrap_or(PoolReceipt::Unknown);
+        let answer = (receipt, self.cluster.pool(&name));
+        self.pending.push_release(Release::Pool { answer, reply });
+    }
+
+    fn order(
+        &mut self,
+        order: Input,
+        reply: oneshot::Sender<Result<Option<WorkerView>, Refused>>,
+        now: Timestamp,
+    ) {
+        if let Some(reason) = &self.trouble {
+            return drop(reply.send(Err(Refused(reason.clone()))));
+        }
+        let ordered = self.handle(order, now).ordered;
+        let worker = ordered.and_then(|(pool, slot)| self.cluster.worker(&pool, slot)).map(Box::new);
+        self.pending.push_release(Release::Order { worker, reply });
     }
 
     fn submit(

@@ -25,5 +25,5 @@ pub(crate) mod tests;
 
 pub(crate) use feed::{Feed, Wanted, frame};
 pub(crate) use followers::Whereabouts;
-pub(crate) use inbox::{Explained, Handle, Message, Submitted};
+pub(crate) use inbox::{Explained, Handle, Message, Refused, Submitted};
 pub(crate) use term::{Beginning, End, Term};

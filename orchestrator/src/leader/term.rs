@@ -278,6 +278,8 @@ impl Term {
                     drop(reply.send(statuses));
                 }
                 Release::Cancellation { receipts, reply } => drop(reply.send(receipts)),
+                Release::Pool { answer, reply } => drop(reply.send(Ok(answer))),
+                Release::Order { worker, reply } => drop(reply.send(Ok(worker.map(|worker| *worker)))),
                 Release::Fleet(action) => self.act(action),
                 Release::Ack(link, task, attempt) => acks.entry(link).or_default().push((task, attempt)),
                 Release::Ended(id) => {

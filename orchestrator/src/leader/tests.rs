@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_core::Config;
-use clb_core::config::Pool;
+use clb_core::config::Definition;
 use clb_core::input::{Cancellable, Input, SeenWorker};
 use clb_core::output::{CancelReceipt, FleetAction};
-use clb_protocol::api::{Progress, TaskState};
+use clb_protocol::api::{PoolSource, Progress, TaskState};
 use clb_protocol::link::{
     AttemptProgress, AttemptResult, ContainerIdentity, ContainerRole, Welcome, WorkerHello, WorkerOrder,
     WorkerReport, Yield,
 };
+use clb_protocol::pool::PoolSpec;
 use clb_protocol::task::{NewTask, Number, TaskSpec, Work};
 use clb_protocol::{AttemptNo, Epoch, Generation, Incarnation, LogSeq, SlotNo, TaskId, Timestamp, WorkerId};
 use serde_json::value::to_raw_value;
@@ -47,7 +48,8 @@ impl Bench {
         let store = Arc::new(SqliteStore::open(&folder.path().join("clb.db")).unwrap());
         let now = Timestamp::now();
         let epoch = store.acquire(&claim("one"), Epoch(0), now, Duration::from_secs(2)).unwrap();
-        let pool = Pool { name: "default".into(), workers: 1, first_port: 3004, cpus: 1.0 };
+        let spec = PoolSpec { first_port: Some(3004), ..PoolSpec::default() };
+        let pool = Definition { name: "default".into(), spec, source: PoolSource::Environment };
         let beginning = Beginning {
             config: Config::new(vec![pool]),
             recovered: store.restore(epoch).unwrap(),

@@ -287,7 +287,8 @@ pub fn parse_ndjson(body: &[u8]) -> Vec<Result<TaskRequest, ParseError>> {
 }
 
 /// A key as one part of a JSON pointer (RFC 6901, section 3).
-pub(crate) fn escape(key: &str) -> String {
+#[must_use]
+pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 

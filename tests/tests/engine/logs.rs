@@ -26,7 +26,7 @@ async fn a_task_leaves_its_trace() {
     let leader_port = if leader.as_str().ends_with('1') { port } else { port + 1 };
     for line in [
         seed::received_payload(task),
-        seed::sent_payload(task, worker.port),
+        seed::sent_payload(task, worker.port.unwrap()),
         seed::received_result(task),
         format!("Sent result: {task} for client to port: "),
     ] {
@@ -34,7 +34,7 @@ async fn a_task_leaves_its_trace() {
     }
     for line in [seed::received_payload(task), seed::sent_result_to_leader(task, leader_port)] {
         says(&cluster, &worker.name, &line).await;
-        let page = Call::get(format!("http://127.0.0.1:{}/logging", worker.port)).send().await;
+        let page = Call::get(format!("http://127.0.0.1:{}/logging", worker.port.unwrap())).send().await;
         assert!(page.text().contains(&line), "{}", page.text());
         let written = container_of(&worker).logs().await;
         assert!(written.contains(&line), "{written}");

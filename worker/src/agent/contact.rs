@@ -65,8 +65,6 @@ pub(super) struct Linked {
     pub(super) heard_at: Instant,
     /// When the worker said something last.
     pub(super) said_at: Instant,
-    /// Whether it asked the worker to take no more tasks.
-    pub(super) draining: bool,
 }
 
 impl Linked {

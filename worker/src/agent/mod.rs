@@ -209,7 +209,7 @@ impl Agent {
         }
         self.note(now, format!("Follows {} in term {}", welcome.leader, welcome.epoch));
         let (heard_at, said_at) = (now.instant, now.instant);
-        self.contact = Contact::Linked(Linked { welcome, heard_at, said_at, draining: false });
+        self.contact = Contact::Linked(Linked { welcome, heard_at, said_at });
         true
     }
 

@@ -51,7 +51,6 @@ impl Agent {
                 }
                 self.settle(now);
             }
-            WorkerOrder::Drain => linked.draining = true,
             WorkerOrder::Welcome(again) if again.epoch == epoch => self.learn(&again),
             WorkerOrder::Welcome(_) | WorkerOrder::Ping => {}
         }

@@ -327,15 +327,6 @@ fn a_bad_spec_fails_with_a_sentence_and_more_than_its_slots_is_a_warning() {
 }
 
 #[test]
-fn a_drain_is_seen_and_what_runs_goes_on() {
-    let mut bench = Bench::linked(1);
-    bench.run(TaskId::now(), "sleep", 5.0);
-    bench.order(WorkerOrder::Drain);
-    let view = bench.agent.view();
-    assert_eq!((view.state, view.running.len()), ("draining", 1));
-}
-
-#[test]
 fn a_borrowed_report_reads_as_the_message_of_the_protocol() {
     let mut bench = Bench::linked(1);
     let task = TaskId::now();

@@ -30,7 +30,6 @@ impl Agent {
             (Phase::Crashed, _) => "simulates a crash",
             (Phase::Leaving(_), _) => "leaving",
             (Phase::Working, None) => "looks for a leader",
-            (Phase::Working, Some(linked)) if linked.draining => "draining",
             (Phase::Working, Some(_)) => "ready",
         };
         View {

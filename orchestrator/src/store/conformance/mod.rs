@@ -7,6 +7,7 @@ mod fixture;
 pub(in crate::store) mod leadership;
 pub(in crate::store) mod lifecycle;
 pub(in crate::store) mod pages;
+pub(in crate::store) mod pools;
 pub(in crate::store) mod waiting;
 
 /// Makes the tests. `$place` makes an empty place, a function that opens a store there each time.
@@ -35,6 +36,10 @@ macro_rules! conformance {
                 a_cancelled_task_keeps_the_output_of_its_last_attempt_once
                 what_is_stored_is_compared_with_what_is_submitted
                 specs_come_by_id
+            }
+            pools {
+                what_callers_made_of_pools_survives_a_restart
+                what_was_ordered_for_a_slot_survives_a_restart_and_its_next_container
             }
             pages {
                 lists_are_stable_under_inserts

@@ -3,6 +3,7 @@
 //! Everything here may be done a second time with the same effect: a commit whose failure was
 //! reported may have reached the disk, and is then tried again.
 
+use clb_core::fleet::Standing;
 use clb_core::output::{Change, Ending, LastAttempt};
 use clb_protocol::api::{Obituary, TaskError, TaskState};
 use clb_protocol::task::NewTask;
@@ -55,8 +56,13 @@ const FIND_OUTCOME: &str = "SELECT seq FROM outcomes WHERE task_seq = ?";
 const KEEP_OUTPUT: &str = "UPDATE outcomes SET result = ?1
     WHERE task_seq = ?2 AND state = 'cancelled' AND result IS NULL
         AND ?3 = (SELECT max(attempt) FROM attempts WHERE task_seq = ?2)";
-const FILL_SLOT: &str = "INSERT INTO slots VALUES (?, ?, ?)
+const FILL_SLOT: &str = "INSERT INTO slots (pool, slot, generation) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET generation = max(generation, excluded.generation)";
+const ORDER_SLOT: &str = "INSERT INTO slots (pool, slot, generation, standing) VALUES (?, ?, 0, ?)
+    ON CONFLICT DO UPDATE SET standing = excluded.standing";
+const SAVE_POOL: &str = "INSERT INTO pools VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET spec = excluded.spec, is_paused = excluded.is_paused";
+const FORGET_POOL: &str = "DELETE FROM pools WHERE name = ?";
 const BURY: &str = "INSERT INTO obituaries (pool, slot, generation, obituary)
     VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
 
@@ -78,6 +84,7 @@ pub(super) struct TaskRow {
 
 /// One batch's changes on their way into one transaction.
 pub(super) struct Application<'c, 'b> {
+    connection: &'c Connection,
     sql: Statements<'c>,
     rows: &'b mut FxHashMap<TaskId, TaskRow>,
     /// The tasks that end in this batch, each with its last attempt when nothing but its start and the
@@ -152,6 +159,7 @@ impl<'c, 'b> Application<'c, 'b> {
             }
         }
         Ok(Self {
+            connection,
             sql: Statements::prepare(connection)?,
             rows,
             ending,
@@ -199,6 +207,26 @@ impl<'c, 'b> Application<'c, 'b> {
             }
             Change::SlotFilled { pool, slot, generation } => {
                 self.sql.fill_slot.execute(params![pool.as_str(), slot.0, generation.0 as i64])?;
+                Ok(())
+            }
+            Change::PoolSaved { name, spec, is_paused } => {
+                let spec = spec.as_deref().map(to_json).transpose()?;
+                let mut save = self.connection.prepare_cached(SAVE_POOL)?;
+                save.execute(params![name.as_str(), spec, is_paused])?;
+                Ok(())
+            }
+            Change::PoolForgotten(name) => {
+                self.connection.prepare_cached(FORGET_POOL)?.execute([name.as_str()])?;
+                Ok(())
+            }
+            Change::SlotOrdered { pool, slot, standing } => {
+                let standing = match standing {
+                    Standing::Serve => None,
+                    Standing::Drain => Some("drain"),
+                    Standing::Restart => Some("restart"),
+                };
+                let mut order = self.connection.prepare_cached(ORDER_SLOT)?;
+                order.execute(params![pool.as_str(), slot.0, standing])?;
                 Ok(())
             }
             Change::Died(obituary) => self.bury(obituary),
@@ -387,7 +415,12 @@ impl<'c, 'b> Application<'c, 'b> {
 
 fn task_of(change: &Change) -> Option<TaskId> {
     match change {
-        Change::TaskAccepted { .. } | Change::SlotFilled { .. } | Change::Died(_) => None,
+        Change::TaskAccepted { .. }
+        | Change::SlotFilled { .. }
+        | Change::PoolSaved { .. }
+        | Change::PoolForgotten(_)
+        | Change::SlotOrdered { .. }
+        | Change::Died(_) => None,
         Change::AttemptStarted { task, .. }
         | Change::AttemptEnded { task, .. }
         | Change::AttemptJudged { task, .. }

@@ -1,6 +1,7 @@
 //! What a new leader begins with.
 
-use clb_core::input::{Restored, RestoredTask};
+use clb_core::fleet::Standing;
+use clb_core::input::{Restored, RestoredPool, RestoredTask};
 use clb_core::task::RunningAttempt;
 use clb_protocol::{
     AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
@@ -25,7 +26,9 @@ pub(super) fn restore(connection: &Connection, epoch: Epoch) -> Result<Recovered
         cluster: Restored {
             epoch,
             tasks,
+            pools: restored_pools(connection)?,
             generations: generations(connection, &mut pools)?,
+            standings: standings(connection, &mut pools)?,
             last_submission: SubmissionSeq(last("SELECT max(seq) FROM tasks")?),
             last_outcome: OutcomeSeq(last("SELECT max(seq) FROM outcomes")?),
             ended: ended.map(|count| count as u64),
@@ -125,6 +128,38 @@ fn generations(connection: &Connection, pools: &mut Pools) -> Result<Vec<(PoolNa
         generations.push((pools.name(row, 0)?, SlotNo(row.get(1)?), generation));
     }
     Ok(generations)
+}
+
+fn standings(connection: &Connection, pools: &mut Pools) -> Result<Vec<(PoolName, SlotNo, Standing)>> {
+    let sql = "SELECT pool, slot, standing FROM slots WHERE standing IS NOT NULL ORDER BY pool, slot";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut standings = Vec::new();
+    while let Some(row) = rows.next()? {
+        let standing = match row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)? {
+            "drain" => Standing::Drain,
+            _ => Standing::Restart,
+        };
+        standings.push((pools.name(row, 0)?, SlotNo(row.get(1)?), standing));
+    }
+    Ok(standings)
+}
+
+fn restored_pools(connection: &Connection) -> Result<Vec<RestoredPool>> {
+    let mut statement = connection.prepare("SELECT name, spec, is_paused FROM pools ORDER BY name")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let spec = match row.get::<_, Option<String>>(1)? {
+            Some(text) => Some(serde_json::from_str(&text).map_err(|error| StoreError::Corrupt {
+                detail: format!("the spec of pool {name} cannot be read: {error}"),
+            })?),
+            None => None,
+        };
+        found.push(RestoredPool { name: name.into(), spec, is_paused: row.get(2)? });
+    }
+    Ok(found)
 }
 
 /// The few names that so many rows repeat, each once in memory.

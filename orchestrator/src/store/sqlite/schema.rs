@@ -11,8 +11,11 @@ use crate::store::{Result, StoreError};
 /// Marks a file as a store of CLB: "CLB1" in ASCII.
 const APPLICATION_ID: i32 = 0x434c_4231;
 /// Step n brings a file from version n - 1 to version n. Steps that were released never change.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_waiting_and_replays.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_waiting_and_replays.sql"),
+    include_str!("migrations/0003_pools.sql"),
+];
 /// How long to wait for another process's lock before giving up.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 /// More statements than a connection ever uses.

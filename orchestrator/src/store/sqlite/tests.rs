@@ -94,7 +94,7 @@ fn a_newer_version_is_left_alone() {
     drop(SqliteStore::open(&path).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&path);
-    assert!(matches!(error, StoreError::NewerVersion { found: 99, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::NewerVersion { found: 99, known: 2.. }), "{error:?}");
 }
 
 #[test]

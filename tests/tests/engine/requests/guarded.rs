@@ -10,7 +10,7 @@ const TOKEN: &str = "0123456789abcdef";
 #[tokio::test]
 async fn with_a_token_only_its_bearer_is_answered() {
     let cluster = Setup::new().workers(1).token(TOKEN).start().await;
-    let worker = format!("http://127.0.0.1:{}", cluster.worker("worker-1").await.port);
+    let worker = format!("http://127.0.0.1:{}", cluster.worker("worker-1").await.port.unwrap());
     let task = serde_json::to_string(&sleep(0.1)).unwrap();
     for door in cluster.doors() {
         for path in ["/", "/logging", "/stop", "/api/v1/cluster", "/api/v1/tasks", "/nowhere"] {
@@ -49,7 +49,9 @@ async fn a_page_of_another_site_changes_nothing() {
     let cluster = Cluster::shared().await;
     let task = serde_json::to_string(&sleep(600.0)).unwrap();
     let mut places: Vec<String> = cluster.doors().iter().map(|door| door.url("")).collect();
-    places.extend(cluster.workers().await.iter().map(|worker| format!("http://127.0.0.1:{}", worker.port)));
+    places.extend(
+        cluster.workers().await.iter().map(|worker| format!("http://127.0.0.1:{}", worker.port.unwrap())),
+    );
     for place in &places {
         for (header, value) in [
             ("sec-fetch-site", "cross-site"),

@@ -23,7 +23,10 @@ async fn workers_have_no_rights_and_fixed_limits() {
         let ports = host["PortBindings"].as_object().unwrap();
         assert_eq!(ports.len(), 1);
         for binding in ports.values().flat_map(|bindings| bindings.as_array().unwrap()) {
-            assert_eq!(binding, &json!({"HostIp": "127.0.0.1", "HostPort": worker.port.to_string()}));
+            assert_eq!(
+                binding,
+                &json!({"HostIp": "127.0.0.1", "HostPort": worker.port.unwrap().to_string()})
+            );
         }
         assert_eq!(worker.memory_limit_bytes.unwrap_or(256 << 20), 256 << 20);
     }

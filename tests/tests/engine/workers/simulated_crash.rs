@@ -7,7 +7,7 @@ use clb_tests::http::Call;
 use clb_tests::{Cluster, SOON, Setup, eventually, sleep};
 
 fn page(worker: &WorkerView, path: &str) -> Call {
-    Call::get(format!("http://127.0.0.1:{}{path}", worker.port))
+    Call::get(format!("http://127.0.0.1:{}{path}", worker.port.unwrap()))
 }
 
 async fn is_in_state(cluster: &Cluster, worker: &WorkerView, state: WorkerState) -> WorkerView {

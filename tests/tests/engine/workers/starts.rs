@@ -54,7 +54,7 @@ async fn a_worker_whose_port_is_taken_says_so_and_comes_when_it_is_free() {
     let setup = Setup::new().workers(2).worker_port_taken();
     let cluster = setup.start_without_waiting_for_workers().await;
     let worker = backs_off(&cluster, "port").await;
-    assert!(worker.reason.unwrap().contains(&worker.port.to_string()));
+    assert!(worker.reason.unwrap().contains(&worker.port.unwrap().to_string()));
     cluster.ends_once(cluster.submit(sleep(0.1)).await).await;
     cluster.free_worker_port();
     cluster.is_whole().await;

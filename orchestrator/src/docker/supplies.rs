@@ -1,0 +1,273 @@
+//! What the containers of pools are made of besides their own: images, the volume with the worker's
+//! program, the network without a way out.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HostConfig, Mount, MountType, NetworkConnectRequest,
+    NetworkCreateRequest, NetworkDisconnectRequest, VolumeCreateRequest,
+};
+use bollard::query_parameters::{
+    ContainerArchiveInfoOptionsBuilder, CreateImageOptionsBuilder, InspectNetworkOptions,
+    ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder, UploadToContainerOptionsBuilder,
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use clb_protocol::ContainerId;
+use futures::{Stream, StreamExt};
+
+use super::list::{CLUSTER, ROLE};
+use super::{Docker, EngineError, PATIENT, QUICK, names, within};
+
+/// Where the worker's program is in containers of foreign images.
+pub(crate) const PROGRAM_FOLDER: &str = "/.clb";
+pub(super) const PROGRAM: &str = "/.clb/clb-worker";
+const PROGRAM_NAME: &str = "clb-worker";
+/// How long a registry may say nothing.
+const PULL_SILENCE: Duration = Duration::from_mins(2);
+const TAR_BLOCK: usize = 512;
+
+impl Docker {
+    /// Whether an image is on this machine.
+    pub(crate) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+        match within(QUICK, self.quick.inspect_image(names::image(image)?)).await {
+            Ok(_) => Ok(true),
+            Err(EngineError::NotFound { .. } | EngineError::ImageMissing { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Pulls an image; gives what the engine says meanwhile.
+    pub(crate) fn pull(
+        &self,
+        image: &str,
+    ) -> Result<impl Stream<Item = Result<Layer, EngineError>>, EngineError> {
+        let image = names::image(image)?;
+        let mut options = CreateImageOptionsBuilder::default().from_image(image);
+        // Without a tag the engine pulls all there are.
+        let last = image.rsplit('/').next().unwrap_or(image);
+        if !last.contains([':', '@']) {
+            options = options.tag("latest");
+        }
+        let progress = self.patient.create_image(Some(options.build()), None, None);
+        let within_limits = tokio_stream::StreamExt::timeout(progress, PULL_SILENCE);
+        Ok(within_limits.map(|item| match item {
+            Ok(Ok(info)) => match info.error_detail.and_then(|error| error.message) {
+                Some(message) => Err(EngineError::Refused { status: 500, message }),
+                None => Ok(Layer { id: info.id, status: info.status.unwrap_or_default() }),
+            },
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(EngineError::TimedOut),
+        }))
+    }
+
+    /// Sees to the volume that has the worker's program. `image` is on this machine; a container of it
+    /// that never runs carries the program there.
+    pub(crate) async fn fill_program_volume(
+        &self,
+        volume: &str,
+        image: &str,
+        program: &Bytes,
+    ) -> Result<(), EngineError> {
+        let request = VolumeCreateRequest {
+            name: Some(names::container(volume)?.to_owned()),
+            labels: Some(self.own_labels("program")),
+            ..Default::default()
+        };
+        within(QUICK, self.quick.create_volume(request)).await?;
+        let name = format!("{}-carrier", self.cluster);
+        let body = carrier(image, volume, self.own_labels("carrier"));
+        let carrier = match self.create(&name, body.clone()).await {
+            Err(EngineError::NameTaken { .. }) => {
+                let former = self.inspect_by_name(&name).await?;
+                self.remove_forced(&former.id).await?;
+                self.create(&name, body).await?
+            }
+            created => created?,
+        };
+        let filled = self.fill(&carrier, program).await;
+        self.remove_forced(&carrier).await?;
+        filled
+    }
+
+    async fn fill(&self, carrier: &ContainerId, program: &Bytes) -> Result<(), EngineError> {
+        let id = names::container(carrier.as_str())?;
+        let ask = ContainerArchiveInfoOptionsBuilder::default().path(PROGRAM).build();
+        let found = within(QUICK, self.quick.get_container_archive_info(id, Some(ask))).await;
+        // The volume is named by the program: the same name and size are the same program.
+        if found.is_ok_and(|found| usize::try_from(found.size).is_ok_and(|size| size == program.len())) {
+            return Ok(());
+        }
+        let to = UploadToContainerOptionsBuilder::default().path(PROGRAM_FOLDER).build();
+        let archive = bollard::body_full(archive_of(program));
+        within(PATIENT, self.patient.upload_to_container(id, Some(to), archive)).await
+    }
+
+    /// Removes every volume that has a worker's program for this cluster.
+    pub(crate) async fn remove_program_volumes(&self) -> Result<(), EngineError> {
+        let labels = vec![format!("{CLUSTER}={}", self.cluster), format!("{ROLE}=program")];
+        let options =
+            ListVolumesOptionsBuilder::default().filters(&HashMap::from([("label", labels)])).build();
+        let found = within(QUICK, self.quick.list_volumes(Some(options))).await?;
+        for volume in found.volumes.unwrap_or_default() {
+            let options = RemoveVolumeOptionsBuilder::default().build();
+            let name = names::container(&volume.name)?;
+            within(PATIENT, self.patient.remove_volume(name, Some(options))).await?;
+        }
+        Ok(())
+    }
+
+    /// The network of the workers that are to reach the orchestrators and nobody else.
+    pub(crate) fn inside_network(&self) -> String {
+        inside_network(&self.cluster)
+    }
+
+    /// Makes that network where it is missing.
+    pub(crate) async fn make_inside_network(&self) -> Result<(), EngineError> {
+        let name = self.inside_network();
+        let known = self.quick.inspect_network(names::container(&name)?, None::<InspectNetworkOptions>);
+        match within(QUICK, known).await {
+            Err(EngineError::NotFound { .. } | EngineError::NetworkMissing { .. }) => {}
+            known => return known.map(drop),
+        }
+        let request = NetworkCreateRequest {
+            name,
+            driver: Some("bridge".to_owned()),
+            internal: Some(true),
+            labels: Some(self.own_labels("inside")),
+            ..Default::default()
+        };
+        within(PATIENT, self.patient.create_network(request)).await.map(drop)
+    }
+
+    /// Puts an orchestrator's container on that network, under the name that workers are told.
+    pub(crate) async fn join_inside_network(
+        &self,
+        container: &ContainerId,
+        alias: Option<&str>,
+    ) -> Result<(), EngineError> {
+        let endpoint =
+            EndpointSettings { aliases: alias.map(|alias| vec![alias.to_owned()]), ..Default::default() };
+        let request =
+            NetworkConnectRequest { container: container.to_string(), endpoint_config: Some(endpoint) };
+        let name = self.inside_network();
+        let connect = self.patient.connect_network(names::container(&name)?, request);
+        match within(PATIENT, connect).await {
+            Err(EngineError::Refused { message, .. }) if message.contains("already exists in network") => {
+                Ok(())
+            }
+            joined => joined,
+        }
+    }
+
+    /// Takes these containers off that network and removes it, where there is one.
+    pub(crate) async fn remove_inside_network(&self, on_it: &[ContainerId]) -> Result<(), EngineError> {
+        let name = self.inside_network();
+        let name = names::container(&name)?;
+        for container in on_it {
+            let request = NetworkDisconnectRequest { container: container.to_string(), force: Some(true) };
+            // Those that are not on it have nothing to leave.
+            drop(within(PATIENT, self.patient.disconnect_network(name, request)).await);
+        }
+        match within(PATIENT, self.patient.remove_network(name)).await {
+            Err(EngineError::NotFound { .. } | EngineError::NetworkMissing { .. }) => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn own_labels(&self, role: &str) -> HashMap<String, String> {
+        HashMap::from([(CLUSTER.to_owned(), self.cluster.to_string()), (ROLE.to_owned(), role.to_owned())])
+    }
+}
+
+/// What the engine says while it pulls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layer {
+    /// Which part of the image.
+    pub(crate) id: Option<String>,
+    /// What it does with it.
+    pub(crate) status: String,
+}
+
+pub(super) fn inside_network(cluster: &str) -> String {
+    format!("{cluster}-inside")
+}
+
+/// Whether a text can be the name of an image; others would ask for something else than an image.
+pub(crate) fn is_image_name(name: &str) -> bool {
+    names::image(name).is_ok()
+}
+
+pub(super) fn program_mount(volume: &str, read_only: bool) -> Mount {
+    Mount {
+        target: Some(PROGRAM_FOLDER.to_owned()),
+        source: Some(volume.to_owned()),
+        typ: Some(MountType::VOLUME),
+        read_only: Some(read_only),
+        ..Default::default()
+    }
+}
+
+fn carrier(image: &str, volume: &str, labels: HashMap<String, String>) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        entrypoint: Some(vec![PROGRAM.to_owned()]),
+        labels: Some(labels),
+        host_config: Some(HostConfig {
+            network_mode: Some("none".to_owned()),
+            mounts: Some(vec![program_mount(volume, false)]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A tar archive that holds the program and nothing else.
+fn archive_of(program: &Bytes) -> Bytes {
+    let mut header = [0_u8; TAR_BLOCK];
+    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, PROGRAM_NAME);
+    put(100, "0000555\0");
+    put(108, "0000000\0");
+    put(116, "0000000\0");
+    put(124, &format!("{:011o}\0", program.len()));
+    put(136, "00000000000\0");
+    put(148, "        ");
+    put(156, "0");
+    put(257, "ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let padding = program.len().next_multiple_of(TAR_BLOCK) - program.len();
+    let mut archive = BytesMut::with_capacity(program.len() + padding + 3 * TAR_BLOCK);
+    archive.put_slice(&header);
+    archive.put_slice(program);
+    archive.put_bytes(0, padding + 2 * TAR_BLOCK);
+    archive.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_is_one_that_tar_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.tar");
+        std::fs::write(&file, archive_of(&Bytes::from_static(b"#!program"))).unwrap();
+        let tar = |arguments: &[&str]| {
+            let done = std::process::Command::new("tar").args(arguments).arg(&file).output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            String::from_utf8(done.stdout).unwrap()
+        };
+        assert!(tar(&["-tvf"]).starts_with("-r-xr-xr-x 0/0"));
+        assert_eq!(tar(&["-xOf"]), "#!program");
+    }
+
+    #[test]
+    fn the_carrier_is_on_no_network() {
+        let body = carrier("scratch-like", "v", HashMap::new());
+        let host = body.host_config.unwrap();
+        assert_eq!(host.network_mode.as_deref(), Some("none"));
+        assert_eq!(host.mounts.unwrap()[0].read_only, Some(false));
+    }
+}
