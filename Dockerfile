@@ -32,6 +32,8 @@ RUN find . -name '*.rs' -exec touch {} + && \
 # no capabilities.
 FROM scratch AS orchestrator
 COPY --from=binaries /out/clb-orchestrator /clb-orchestrator
+# Workers of foreign images run it.
+COPY --from=binaries /out/clb-worker /clb-worker
 HEALTHCHECK --interval=10s --timeout=3s --start-period=2s CMD ["/clb-orchestrator", "healthcheck"]
 ENTRYPOINT ["/clb-orchestrator"]
 CMD ["serve"]

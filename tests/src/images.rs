@@ -1,5 +1,7 @@
 //! Images of the programs that cargo builds right now, each of one static binary.
 
+mod debian;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -9,6 +11,8 @@ use tokio::sync::OnceCell;
 
 use crate::engine::try_docker;
 use crate::run;
+
+pub use debian::debian;
 
 const WORKER: &str = r#"ENTRYPOINT ["/clb-worker"]"#;
 const SUPERVISED: &str = r#"ENTRYPOINT ["/fixture", "supervise", "/clb-worker"]"#;
@@ -51,8 +55,12 @@ async fn build() -> Result<Images, String> {
     let programs = Programs::compile().await?;
     let image = async |name, files: &[&str], changes: &[&str]| programs.image(name, files, changes).await;
     Ok(Images {
-        orchestrator: image("orchestrator", &["clb-orchestrator"], &[r#"ENTRYPOINT ["/clb-orchestrator"]"#])
-            .await?,
+        orchestrator: image(
+            "orchestrator",
+            &["clb-orchestrator", "clb-worker"],
+            &[r#"ENTRYPOINT ["/clb-orchestrator"]"#],
+        )
+        .await?,
         worker: image("worker", &["clb-worker"], &[WORKER, NOBODY]).await?,
         worker_with_fixture: image("worker-fixture", &["clb-worker", "fixture"], &[WORKER, NOBODY]).await?,
         supervised_worker: image("worker-supervised", &["clb-worker", "fixture"], &[SUPERVISED, NOBODY])

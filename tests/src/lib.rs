@@ -6,6 +6,7 @@
 //! engine    Docker, through its command line
 //! http      requests as any caller would send them
 //! cluster   one cluster: its start, its vocabulary, its end
+//! registry  images to pull
 //! tasks     what tests submit
 //! patience  waiting for a state instead of for a time
 //! ```
@@ -23,6 +24,7 @@ pub mod engine;
 pub mod http;
 pub mod images;
 pub mod patience;
+pub mod registry;
 pub mod run;
 pub mod tasks;
 

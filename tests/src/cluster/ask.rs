@@ -105,7 +105,7 @@ impl Cluster {
         }
     }
 
-    async fn try_get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+    pub(super) async fn try_get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
         self.try_get_within(PATIENCE, path).await
     }
 

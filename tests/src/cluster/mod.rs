@@ -4,6 +4,7 @@
 mod ask;
 mod containers;
 pub mod expect;
+pub mod pools;
 mod ports;
 mod setup;
 mod shared;

@@ -9,6 +9,7 @@ mod leaders;
 mod logs;
 mod neighbours;
 mod outages;
+mod pools;
 mod requests;
 mod store;
 mod tasks;

@@ -1,0 +1,7 @@
+//! Pools: any image, changed while it runs.
+
+mod images;
+mod limits;
+mod requests;
+mod rolling;
+mod workers;
