@@ -2,14 +2,17 @@
 
 mod backoff;
 mod call;
+mod contact;
 mod events;
 mod outcomes;
+mod output;
+mod pools;
 mod sse;
 mod system;
 mod tasks;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -17,7 +20,10 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use crate::Error;
 
+pub use contact::Contact;
+use contact::Listener;
 pub use events::{Event, EventType};
+pub use output::OutputStream;
 pub use tasks::TaskFilter;
 
 /// How long an orchestrator may take to accept a connection.
@@ -25,12 +31,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a call goes on looking for an orchestrator that serves it, unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the beginning of a stream may take: an orchestrator without a leader holds a request for up to 5 s.
+const OPEN_WITHIN: Duration = Duration::from_secs(6);
+
 /// A caller of one cluster. Cheap to clone; the clones share their connections and what they know of
 /// who answers.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
     patience: Duration,
+    listener: Option<Listener>,
 }
 
 #[derive(Debug)]
@@ -39,6 +49,8 @@ struct Inner {
     orchestrators: Vec<Url>,
     /// The place in `orchestrators` of the one that answered last.
     last_good: AtomicUsize,
+    /// Whether the listener was told that nobody serves.
+    is_out_of_contact: AtomicBool,
 }
 
 impl Client {
@@ -63,15 +75,23 @@ impl Client {
             .default_headers(headers)
             .build()
             .map_err(|_| Error::Token)?;
-        let inner = Inner { http, orchestrators, last_good: AtomicUsize::new(0) };
-        Ok(Self { inner: Arc::new(inner), patience: PATIENCE })
+        let inner =
+            Inner { http, orchestrators, last_good: AtomicUsize::new(0), is_out_of_contact: false.into() };
+        Ok(Self { inner: Arc::new(inner), patience: PATIENCE, listener: None })
     }
 
     /// The same client with another time that a call goes on looking for an orchestrator; 30 s unless
     /// set.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
-        Self { inner: Arc::clone(&self.inner), patience }
+        Self { patience, ..self.clone() }
+    }
+
+    /// The same client, which tells `listener` when a call has found nobody for more than a second, and
+    /// when somebody serves again.
+    #[must_use]
+    pub fn with_listener(&self, listener: impl Fn(Contact<'_>) + Send + Sync + 'static) -> Self {
+        Self { listener: Some(Listener::new(listener)), ..self.clone() }
     }
 
     /// The base URLs that it was given.

@@ -1,28 +1,64 @@
 //! Where the cluster is: the options that every command shares.
 
-use clb_client::{Client, Error};
+use std::io::Write as _;
+use std::time::Duration;
+
+use clb_client::{Client, Contact, Error};
+
+use crate::cli::values::parse_span;
+use crate::config::Config;
+use crate::failure::Failure;
+
+const DEFAULT_URLS: [&str; 2] = ["http://127.0.0.1:3002", "http://127.0.0.1:3012"];
 
 /// How to reach the cluster.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Cluster")]
 pub(crate) struct ClusterOptions {
-    /// Base URLs of the orchestrators, separated by commas; any of them answers for the cluster
-    #[arg(
-        long = "url",
-        env = "CLB_URL",
-        value_name = "URL",
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:3002,http://127.0.0.1:3012"
-    )]
+    /// Base URLs of the orchestrators, separated by commas; any of them answers for the cluster. Otherwise
+    /// those of ~/.config/clb/config.toml, or ports 3002 and 3012 of 127.0.0.1
+    #[arg(long = "url", env = "CLB_URL", value_name = "URL", value_delimiter = ',', global = true)]
     urls: Vec<String>,
     /// The cluster's token, where it has one
-    #[arg(long, env = "CLB_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, env = "CLB_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
     token: Option<String>,
+    /// How long to go on looking for an orchestrator that answers
+    #[arg(
+        long,
+        env = "CLB_PATIENCE",
+        value_name = "DURATION",
+        default_value = "60",
+        value_parser = parse_span,
+        global = true
+    )]
+    patience: Duration,
 }
 
 impl ClusterOptions {
     /// A client of that cluster.
-    pub(crate) fn client(&self) -> Result<Client, Error> {
-        let urls = self.urls.iter().filter(|url| !url.trim().is_empty());
-        Client::new(urls, self.token.as_deref().filter(|token| !token.is_empty()))
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let config = Config::load()?;
+        let said = |urls: &[String]| -> Vec<String> {
+            urls.iter().filter(|url| !url.trim().is_empty()).cloned().collect()
+        };
+        let urls = [said(&self.urls), said(&config.url), DEFAULT_URLS.map(str::to_owned).to_vec()];
+        let urls = urls.into_iter().find(|urls| !urls.is_empty()).ok_or(Error::NoAddress)?;
+        let token = self.token.as_ref().or(config.token.as_ref()).filter(|token| !token.is_empty());
+        Ok(Client::new(urls, token.map(String::as_str))?)
+    }
+
+    /// The same for a command with a person in front of it, who is told of outages.
+    pub(crate) fn talking_client(&self) -> Result<Client, Failure> {
+        Ok(self.client()?.with_patience(self.patience).with_listener(|contact| {
+            // Nobody is left to be told when standard error is closed.
+            let _ = match contact {
+                Contact::Lost { setback, left } => writeln!(
+                    std::io::stderr(),
+                    "clb: {setback}; nobody else serves either, trying for another {:.0} s",
+                    left.as_secs_f64()
+                ),
+                Contact::Regained(url) => writeln!(std::io::stderr(), "clb: {url} serves again"),
+            };
+        }))
     }
 }

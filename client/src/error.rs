@@ -61,6 +61,13 @@ pub enum Error {
         /// What the cluster said.
         problem: Problem,
     },
+    /// A stream broke off in the middle. The cluster's fault, or the network's; ask again.
+    #[error("the connection broke off in the middle; ask again")]
+    Broken {
+        /// What broke.
+        #[source]
+        source: Box<Setback>,
+    },
     /// The answer is not what this version expects. The software's fault; do not retry.
     #[error(
         "the answer to {asked} cannot be read; do the client and the orchestrator have the same version?"
@@ -80,7 +87,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Address { .. } | Self::NoAddress | Self::Token | Self::Refused { .. } => Fault::Caller,
-            Self::Unavailable { .. } | Self::QueueFull { .. } => Fault::Cluster,
+            Self::Unavailable { .. } | Self::QueueFull { .. } | Self::Broken { .. } => Fault::Cluster,
             Self::Unreadable { .. } => Fault::Software,
         }
     }

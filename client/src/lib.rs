@@ -32,6 +32,6 @@
 mod api;
 mod error;
 
-pub use api::{Client, Event, EventType, TaskFilter};
+pub use api::{Client, Contact, Event, EventType, OutputStream, TaskFilter};
 pub use clb_protocol as protocol;
 pub use error::{Error, Fault, Setback};

@@ -43,8 +43,6 @@ const FEEDS: usize = 256;
 /// How the page is served.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeOptions {
-    #[command(flatten)]
-    connection: crate::connection::ClusterOptions,
     /// Where to listen
     #[arg(long, env = "CLB_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3001")]
     listen: SocketAddr,
@@ -65,9 +63,6 @@ pub(crate) struct ServeOptions {
 /// Why the page is not served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
-    /// The options do not lead to a cluster. The caller's fault; do not retry.
-    #[error("the cluster's addresses are not usable")]
-    Cluster(#[from] clb_client::Error),
     /// The address is taken or not of this machine. The caller's fault; retry when it is free.
     #[error(
         "cannot listen on {listen}; is another `clb serve` running? Choose another address with --listen"
@@ -96,11 +91,10 @@ pub(crate) struct App {
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) async fn run(options: ServeOptions) -> Result<(), ServeError> {
+pub(crate) async fn run(options: ServeOptions, client: Client) -> Result<(), ServeError> {
     let filter = EnvFilter::try_new(&options.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_terminal = std::io::stdout().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(is_terminal).init();
-    let client = options.connection.client()?;
     let listen = options.listen;
     let refused = |source| ServeError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(refused)?;

@@ -29,6 +29,8 @@ pub(super) struct Call {
     path: String,
     query: Vec<(String, String)>,
     body: Bytes,
+    content_type: &'static str,
+    idempotency_key: Option<String>,
     /// For how long the cluster was asked to hold the answer.
     hold: Duration,
 }
@@ -47,6 +49,8 @@ impl Call {
             path: path.into(),
             query: vec![],
             body: Bytes::new(),
+            content_type: "application/json",
+            idempotency_key: None,
             hold: Duration::ZERO,
         }
     }
@@ -57,6 +61,23 @@ impl Call {
             Ok(json) => Ok(Self { method: Method::POST, body: json.into(), ..Self::get(path) }),
             Err(source) => Err(Error::Unreadable { asked: path, source }),
         }
+    }
+
+    pub(super) fn put<B: Serialize>(path: impl Into<String>, body: &B) -> Result<Self, Error> {
+        Ok(Self { method: Method::PUT, ..Self::post(path, body)? })
+    }
+
+    pub(super) fn delete(path: impl Into<String>) -> Self {
+        Self { method: Method::DELETE, ..Self::get(path) }
+    }
+
+    /// A body of one JSON object a line.
+    pub(super) fn post_lines(path: impl Into<String>, body: Bytes) -> Self {
+        Self { method: Method::POST, body, content_type: "application/x-ndjson", ..Self::get(path) }
+    }
+
+    pub(super) fn with_key(self, key: Option<&str>) -> Self {
+        Self { idempotency_key: key.map(str::to_owned), ..self }
     }
 
     pub(super) fn post_nothing(path: impl Into<String>) -> Self {
@@ -87,6 +108,11 @@ impl Client {
         serde_json::from_slice(&body).map_err(|source| Error::Unreadable { asked: call.path, source })
     }
 
+    /// The same for a call whose answer has no body.
+    pub(super) async fn ask_nothing(&self, call: Call) -> Result<(), Error> {
+        self.served(&call).await.map(|_| ())
+    }
+
     async fn served(&self, call: &Call) -> Result<Bytes, Error> {
         let begun = Instant::now();
         let deadline = begun + self.patience + call.hold;
@@ -98,14 +124,18 @@ impl Client {
             let (setback, retry_after) = match self.put_to(url, call, call.answer_within().min(left)).await {
                 Answer::Served(body) => {
                     self.remember(place);
+                    self.note_answer(url);
                     return Ok(body);
                 }
                 Answer::Refused(error) => {
                     self.remember(place);
+                    self.note_answer(url);
                     return Err(error);
                 }
                 Answer::Passed { setback, retry_after } => (setback, retry_after),
             };
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.note_setback(&setback, begun.elapsed(), left);
             let round_is_over = (n + 1) % self.inner.orchestrators.len() == 0;
             let pause = if round_is_over { backoff.pause(retry_after) } else { Duration::ZERO };
             if Instant::now() + pause >= deadline {
@@ -122,8 +152,11 @@ impl Client {
             let mut address = url.clone();
             address.set_path(&call.path);
             let mut request = self.inner.http.request(call.method.clone(), address).query(&call.query);
+            if let Some(key) = &call.idempotency_key {
+                request = request.header("idempotency-key", key);
+            }
             if !call.body.is_empty() {
-                request = request.header(CONTENT_TYPE, "application/json").body(call.body.clone());
+                request = request.header(CONTENT_TYPE, call.content_type).body(call.body.clone());
             }
             let response = request.send().await?;
             let (status, retry_after) = (response.status(), retry_after(&response));
@@ -161,6 +194,17 @@ fn not_serving(url: &Url, problem: Problem) -> Setback {
     Setback::NotServing { url: url.clone(), status: problem.status, detail: problem.detail }
 }
 
+/// What an orchestrator said that did not open a stream: the caller's error, or why to pass it by.
+pub(super) async fn refusal_of(url: &Url, response: Response) -> Result<Setback, Error> {
+    let (status, after) = (response.status(), retry_after(&response));
+    let body = timeout(ANSWER_WITHIN, response.bytes()).await;
+    match judge(url, status, after, &body.ok().and_then(Result::ok).unwrap_or_default()) {
+        Answer::Refused(error) => Err(error),
+        Answer::Passed { setback, .. } => Ok(setback),
+        Answer::Served(_) => Ok(Setback::Ended { url: url.clone() }),
+    }
+}
+
 /// Why an orchestrator that answered does not serve an event stream.
 pub(super) async fn setback_of(url: &Url, response: Response) -> Setback {
     let status = response.status();
@@ -177,6 +221,11 @@ fn problem(status: StatusCode, body: &[u8]) -> Problem {
         let detail = if text.is_empty() { title.clone() } else { text.chars().take(300).collect() };
         Problem { kind: "about:blank".to_owned(), title, status: status.as_u16(), detail, errors: vec![] }
     })
+}
+
+/// A name as one part of a path; what else it has, the URL's own encoding takes care of.
+pub(super) fn segment(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2F")
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {

@@ -13,14 +13,12 @@ use reqwest::header::ACCEPT;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::Client;
 use super::backoff::Backoff;
 use super::call::setback_of;
 use super::sse::{RawEvent, Reader};
+use super::{Client, OPEN_WITHIN};
 use crate::Setback;
 
-/// An orchestrator without a leader holds a request for up to 5 s.
-const OPEN_WITHIN: Duration = Duration::from_secs(6);
 /// A subscription that brings nothing for so long, not even a comment, is taken for dead.
 const SILENCE_LIMIT: Duration = Duration::from_secs(6);
 

@@ -25,6 +25,21 @@ struct Place {
 }
 
 impl Client {
+    /// A page of the outcomes after `after`; when there is none, the answer waits for the first up to `hold`
+    /// (at most 60 s) and is empty otherwise.
+    pub async fn outcome_page(
+        &self,
+        after: OutcomeSeq,
+        group: Option<&str>,
+        hold: Duration,
+    ) -> Result<OutcomePage, Error> {
+        let mut call = Call::get("/api/v1/outcomes").query("after", &after).query("limit", &PAGE);
+        if let Some(group) = group {
+            call = call.query("group", &group);
+        }
+        self.ask(if hold.is_zero() { call } else { call.holding(hold) }).await
+    }
+
     /// The outcomes after `after`, in their order, each once, and then those to come. Zero starts
     /// with the first; the `seq` of the last one seen goes on from there.
     ///
@@ -50,11 +65,7 @@ impl Place {
             if let Some(outcome) = self.page.pop_front() {
                 return Ok(outcome);
             }
-            let mut call = Call::get("/api/v1/outcomes").query("after", &self.after).query("limit", &PAGE);
-            if let Some(group) = &self.group {
-                call = call.query("group", group);
-            }
-            let page: OutcomePage = self.client.ask(call.holding(HOLD)).await?;
+            let page = self.client.outcome_page(self.after, self.group.as_deref(), HOLD).await?;
             self.after = page.next;
             self.page = page.outcomes.into();
         }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use clb_protocol::TaskId;
-use clb_protocol::api::{BatchEntry, TaskPage, TaskState, TaskView};
+use clb_protocol::api::{
+    BatchEntry, Explanation, ManyCancelled, ManyReplayed, TaskPage, TaskSelection, TaskState, TaskView,
+};
 use clb_protocol::task::{Labels, TaskRequest};
 use tokio::time::Instant;
 
@@ -55,6 +58,42 @@ impl Client {
             entries.extend(answers);
         }
         Ok(entries)
+    }
+
+    /// Submits a task that is written in JSON already. With a `key` the task needs no id: the same key is
+    /// the same task. Without, give it an id, or a repetition makes a second one.
+    pub async fn submit_json(
+        &self,
+        task: &serde_json::Map<String, serde_json::Value>,
+        key: Option<&str>,
+    ) -> Result<TaskView, Error> {
+        self.ask(Call::post("/api/v1/tasks", task)?.with_key(key)).await
+    }
+
+    /// Submits up to 10,000 tasks that are written already, one JSON object a line and 32 MiB at most. Each
+    /// of them needs an id, or a repetition makes it twice.
+    pub async fn submit_lines(&self, lines: Bytes) -> Result<Vec<BatchEntry>, Error> {
+        self.ask(Call::post_lines("/api/v1/tasks/batch", lines)).await
+    }
+
+    /// Why a task waits, or why it ran where it ran.
+    pub async fn explain(&self, id: TaskId) -> Result<Explanation, Error> {
+        self.ask(Call::get(format!("{}/explain", task_path(id)))).await
+    }
+
+    /// Cancels every task that fits; `queued` and `running` ones.
+    pub async fn cancel_many(&self, which: &TaskSelection) -> Result<ManyCancelled, Error> {
+        self.ask(Call::post("/api/v1/tasks/cancel", which)?).await
+    }
+
+    /// A new task of the same spec as one that has ended; the one that there is when it was replayed before.
+    pub async fn replay(&self, id: TaskId) -> Result<TaskView, Error> {
+        self.ask(Call::post_nothing(format!("{}/replay", task_path(id)))).await
+    }
+
+    /// Replays every ended task that fits; the failed ones unless a state is said.
+    pub async fn replay_many(&self, which: &TaskSelection) -> Result<ManyReplayed, Error> {
+        self.ask(Call::post("/api/v1/tasks/replay", which)?).await
     }
 
     /// A task as it stands.

@@ -1,0 +1,199 @@
+//! The command line: what can be asked for. Each command is a module that does it.
+
+mod batch;
+mod cancel;
+mod cluster;
+mod explain;
+mod filters;
+mod interrupt;
+mod lines;
+mod list;
+mod live;
+mod logs;
+mod map;
+mod output;
+mod placeholder;
+mod pool;
+mod results;
+mod show;
+mod submit;
+mod task_options;
+mod top;
+pub(crate) mod values;
+mod wait;
+mod workers;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::connection::ClusterOptions;
+use crate::failure::{Done, Failure, OK};
+use crate::{healthcheck, serve};
+use output::Printer;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all is well
+  1    a task failed or was cancelled
+  2    the command line, the configuration or the input is wrong
+  3    no orchestrator could be reached, or none leads, for as long as --patience says
+  4    the cluster refused: invalid, in conflict, no room in the queue, or not allowed
+  5    there is no such task, pool or worker
+  123  map: some of its commands failed
+  124  submit --wait: the command took longer than its timeout; wait: than --timeout
+  130  interrupted (Ctrl-C; the tasks go on); submit --wait: the task was cancelled
+  141  whoever read the output went away
+submit --wait exits with the code of the command itself, with 128 + N when signal N ended it, and with 125 when
+it is not the command that failed: the cluster was not reached or refused, or the task was lost with its workers.";
+
+/// What `clb` is called with.
+#[derive(Debug, Parser)]
+#[command(
+    name = "clb",
+    version,
+    about = "Talks to a CLB cluster: runs commands and other tasks on its workers",
+    after_help = EXIT_CODES,
+    propagate_version = true
+)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    cluster: ClusterOptions,
+    /// Print JSON: one document, or one a line where there may be many
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Submit a command, or a sleep or spin, as a task and print its id
+    Submit(submit::SubmitOptions),
+    /// Submit the tasks of a file, one JSON object a line
+    Batch(batch::BatchOptions),
+    /// Run a command for each line of standard input, as xargs and GNU parallel do
+    Map(map::MapOptions),
+    /// Wait until tasks have ended
+    Wait(wait::WaitOptions),
+    /// Print the results of a group, in the order in which its tasks ended
+    Results(results::ResultsOptions),
+    /// List tasks, newest first
+    List(list::ListOptions),
+    /// Show all that is known of a task
+    Show(show::ShowOptions),
+    /// Print what a command writes, or the log lines that speak of another task
+    Logs(logs::LogsOptions),
+    /// Cancel tasks
+    Cancel(cancel::ChooseOptions),
+    /// Run ended tasks once more, as new tasks
+    Retry(cancel::ChooseOptions),
+    /// Say why a task waits, or why it ran where it ran
+    Explain(explain::ExplainOptions),
+    /// List the workers
+    Workers,
+    /// List, show, make, change, delete, pause or resume pools of workers
+    #[command(subcommand)]
+    Pool(pool::PoolCommand),
+    /// Let a worker finish what it has and take no more
+    Drain(workers::WorkerName),
+    /// Drain a worker and replace it
+    Restart(workers::WorkerName),
+    /// Let a drained worker take tasks again
+    Resume(workers::WorkerName),
+    /// Show who leads, who stands by and how many tasks stand where
+    Cluster,
+    /// Watch the cluster
+    Top(top::TopOptions),
+    /// Serve the web page that creates and sends payloads and shows their results
+    Serve(serve::ServeOptions),
+    /// Ask the web page of this machine whether it is alive; ends with 0 or 1
+    Healthcheck(healthcheck::HealthcheckOptions),
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+impl CommandLine {
+    /// Does what was asked for.
+    pub(crate) async fn run(self) -> Done {
+        let printer = Printer::new(self.json);
+        match self.command {
+            Command::Serve(options) => {
+                serve::run(options, self.cluster.client()?).await?;
+                Ok(OK)
+            }
+            Command::Healthcheck(options) => {
+                healthcheck::run(&options).await?;
+                Ok(OK)
+            }
+            Command::Completions { shell } => completions(shell),
+            command => command.ask(&self.cluster, printer).await,
+        }
+    }
+}
+
+impl Command {
+    async fn ask(self, cluster: &ClusterOptions, printer: Printer) -> Done {
+        let client = cluster.talking_client();
+        let client = match (&self, client) {
+            (Self::Submit(options), Err(failure)) if options.is_waiting() => {
+                return Ok(submit::own_failure(&failure));
+            }
+            (_, client) => client?,
+        };
+        match self {
+            Self::Submit(options) => submit::run(options, &client, printer).await,
+            Self::Batch(options) => batch::run(options, &client, printer).await,
+            Self::Map(options) => map::run(options, &client, printer).await,
+            Self::Wait(options) => wait::run(options, &client, printer).await,
+            Self::Results(options) => results::run(options, &client, printer).await,
+            Self::List(options) => list::run(options, &client, printer).await,
+            Self::Show(options) => show::run(&options, &client, printer).await,
+            Self::Logs(options) => logs::run(&options, &client, printer).await,
+            Self::Cancel(options) => cancel::cancel(options, &client, printer).await,
+            Self::Retry(options) => cancel::retry(options, &client, printer).await,
+            Self::Explain(options) => explain::run(&options, &client, printer).await,
+            Self::Workers => workers::list(&client, printer).await,
+            Self::Pool(command) => pool::run(command, &client, printer).await,
+            Self::Drain(worker) => workers::print(&client.drain_worker(&worker.name).await?, printer),
+            Self::Restart(worker) => workers::print(&client.restart_worker(&worker.name).await?, printer),
+            Self::Resume(worker) => workers::print(&client.resume_worker(&worker.name).await?, printer),
+            Self::Cluster => cluster::run(&client, printer).await,
+            Self::Top(options) => top::run(options, &client, printer).await,
+            Self::Serve(_) | Self::Healthcheck(_) | Self::Completions { .. } => Ok(OK),
+        }
+    }
+}
+
+fn completions(shell: Shell) -> Done {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), "clb", &mut script);
+    output::write(&script)?;
+    Ok::<u8, Failure>(OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_comes_behind_two_dashes_or_is_replaced_by_a_sleep() {
+        let parses = |line: &str| CommandLine::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("clb submit -- echo -n a"));
+        assert!(parses("clb submit --sleep 2"));
+        assert!(parses("clb map --jobs 4 -- convert {} {.}.png"));
+        assert!(!parses("clb submit"));
+        assert!(!parses("clb submit --sleep 2 -- echo"));
+        assert!(!parses("clb submit --sleep 2 --spin 1"));
+        assert!(!parses("clb submit --id 0197 -- echo"));
+        assert!(!parses("clb wait"));
+        assert!(!parses("clb cancel"));
+    }
+}

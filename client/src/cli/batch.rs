@@ -1,0 +1,103 @@
+//! `clb batch`: the tasks of a file, one JSON object a line.
+
+mod load;
+mod progress;
+mod waiting;
+
+use std::path::PathBuf;
+
+use clb_client::Client;
+use serde::Serialize;
+
+use super::interrupt::interruptible;
+use super::lines;
+use super::output::{Printer, document, remark, say};
+use super::task_options::made_up_group;
+use crate::failure::{Done, OK, TASK_FAILED};
+use load::Load;
+use progress::Progress;
+use waiting::Waiting;
+
+/// What is submitted, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BatchOptions {
+    /// A file with a task a line, as the HTTP API takes them; - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The group of the tasks that name none; made up and printed when left out
+    #[arg(long, value_name = "TEXT")]
+    group: Option<String>,
+    /// The pool of the tasks that name none
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
+    /// Wait until all of them have ended; the exit code is 1 when one of them failed
+    #[arg(long)]
+    wait: bool,
+    /// Go on after a line that is refused
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// What became of the lines.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Summary {
+    group: String,
+    accepted: u64,
+    known: u64,
+    refused: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<Ended>,
+}
+
+/// How the tasks ended.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Ended {
+    succeeded: u64,
+    failed: u64,
+    cancelled: u64,
+}
+
+/// Submits all of them.
+pub(super) async fn run(options: BatchOptions, client: &Client, printer: Printer) -> Done {
+    let group = options.group.clone().unwrap_or_else(|| made_up_group("batch"));
+    let (mut chunks, size) = lines::of(&options.file, b'\n')?;
+    let progress = Progress::of_submission(size);
+    let waiting = options.wait.then(Waiting::default);
+    let mut load = Load::new(client, &progress, &group, &options, waiting);
+    let hint = || format!("what was submitted goes on; come back with `clb wait --group '{group}'`");
+    let submitted = interruptible(load.submit_all(&mut chunks), hint).await;
+    progress.finish();
+    let Load { mut summary, waiting, code, .. } = load;
+    summary.group.clone_from(&group);
+    if let Err(failure) = submitted {
+        remark(format!(
+            "{} tasks of the group {group} were submitted before that",
+            summary.accepted + summary.known
+        ));
+        return Err(failure);
+    }
+    if !printer.is_json {
+        say(&group)?;
+    }
+    remark(format!(
+        "{} submitted, {} known already, {} refused",
+        summary.accepted, summary.known, summary.refused
+    ));
+    let mut code = code.unwrap_or(OK);
+    if let Some(waiting) = waiting {
+        let ended = interruptible(waiting.until_ended(client), hint).await?;
+        remark(format!(
+            "{} succeeded, {} failed, {} cancelled",
+            ended.succeeded, ended.failed, ended.cancelled
+        ));
+        if ended.failed + ended.cancelled > 0 {
+            remark(format!("see `clb list --group '{group}' --state failed`"));
+            code = TASK_FAILED;
+        }
+        summary.ended = Some(ended);
+    }
+    if printer.is_json {
+        document(&summary)?;
+    }
+    Ok(code)
+}

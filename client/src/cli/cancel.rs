@@ -1,0 +1,78 @@
+//! `clb cancel` and `clb retry`: something that is done to tasks by their ids, or to all that fit.
+
+use clb_client::protocol::TaskId;
+use clb_client::protocol::api::{TaskSelection, TaskView};
+use clb_client::{Client, Error};
+
+use super::filters::Filters;
+use super::output::{Printer, document, json_line, remark, say};
+use crate::failure::{Done, Failure, OK, REFUSED};
+
+/// Which tasks.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "state", "pool", "group", "labels"]))]
+pub(crate) struct ChooseOptions {
+    /// The tasks
+    #[arg(value_name = "ID", conflicts_with_all = ["state", "pool", "group", "labels"])]
+    ids: Vec<TaskId>,
+    #[command(flatten)]
+    filters: Filters,
+}
+
+/// Cancels them.
+pub(super) async fn cancel(options: ChooseOptions, client: &Client, printer: Printer) -> Done {
+    if options.ids.is_empty() {
+        let which: TaskSelection = options.filters.selection();
+        let done = client.cancel_many(&which).await?;
+        if printer.is_json {
+            document(&done)?;
+        } else {
+            say(format!("{} cancelled", done.cancelled))?;
+        }
+        return Ok(OK);
+    }
+    each(&options.ids, printer, async |id| client.cancel(id).await).await
+}
+
+/// Replays them.
+pub(super) async fn retry(options: ChooseOptions, client: &Client, printer: Printer) -> Done {
+    if options.ids.is_empty() {
+        let done = client.replay_many(&options.filters.selection()).await?;
+        if printer.is_json {
+            document(&done)?;
+        } else {
+            say(format!("{} new tasks, {} replayed before", done.replayed, done.known))?;
+        }
+        if done.refused > 0 {
+            remark(format!(
+                "the queue had no room for {} more; the same command takes up the rest",
+                done.refused
+            ));
+            return Ok(REFUSED);
+        }
+        return Ok(OK);
+    }
+    each(&options.ids, printer, async |id| client.replay(id).await).await
+}
+
+/// Goes on after one that is refused, and fails with the first refusal.
+async fn each(
+    ids: &[TaskId],
+    printer: Printer,
+    act: impl AsyncFn(TaskId) -> Result<TaskView, Error>,
+) -> Done {
+    let mut code = OK;
+    for id in ids {
+        match act(*id).await {
+            Ok(task) if printer.is_json => json_line(&task)?,
+            Ok(task) => say(format!("{} {}", task.id, task.state.as_str()))?,
+            Err(error @ Error::Refused { .. }) => {
+                let failure = Failure::from(error);
+                remark(format!("{id}: {failure}"));
+                code = if code == OK { failure.exit_code() } else { code };
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(code)
+}

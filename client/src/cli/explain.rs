@@ -1,0 +1,58 @@
+//! `clb explain`: why a task waits, or why it ran where it ran.
+
+use clb_client::Client;
+use clb_client::protocol::TaskId;
+use clb_client::protocol::api::Explanation;
+
+use super::output::{Printer, document, print_table, safe, say, state_cell, table, word};
+use crate::failure::{Done, Failure, OK};
+
+/// Which task.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainOptions {
+    /// The task
+    #[arg(value_name = "ID")]
+    id: TaskId,
+}
+
+/// Prints it.
+pub(super) async fn run(options: &ExplainOptions, client: &Client, printer: Printer) -> Done {
+    let explanation = client.explain(options.id).await?;
+    if printer.is_json {
+        document(&explanation)?;
+    } else {
+        print(&explanation)?;
+    }
+    Ok(OK)
+}
+
+fn print(explanation: &Explanation) -> Result<(), Failure> {
+    say(safe(&explanation.summary))?;
+    if let Some(waiting) = &explanation.waiting {
+        let until = waiting.until.map(|at| format!(", until {at}")).unwrap_or_default();
+        say(safe(&format!("waits: {} ({}{until})", waiting.detail, word(&waiting.reason))))?;
+    }
+    if let Some(placement) = &explanation.placement {
+        let (attempt, policy) = (placement.attempt, word(&placement.policy));
+        say(format!(
+            "attempt {attempt} went to {} by {policy} at {}",
+            safe(&placement.worker),
+            placement.at
+        ))?;
+    }
+    if explanation.candidates.is_empty() {
+        return Ok(());
+    }
+    say("")?;
+    let mut table = table(["WORKER", "STATE", "FREE", "SCORE", "REASON"]);
+    for candidate in &explanation.candidates {
+        table.add_row(vec![
+            safe(&candidate.worker).into(),
+            state_cell(&word(&candidate.state)),
+            format!("{}/{}", candidate.free_slots, candidate.slots).into(),
+            candidate.score.map_or_else(|| "-".to_owned(), |score| score.to_string()).into(),
+            safe(&candidate.reason).into(),
+        ]);
+    }
+    print_table(table)
+}

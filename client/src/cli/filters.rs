@@ -1,0 +1,49 @@
+//! Which tasks: the options that choose among them.
+
+use clb_client::TaskFilter;
+use clb_client::protocol::PoolName;
+use clb_client::protocol::api::{TaskSelection, TaskState};
+
+use super::values::{parse_pair, parse_state};
+
+/// See the module.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which tasks")]
+pub(super) struct Filters {
+    /// Only those that stand there: queued, running, succeeded, failed or cancelled
+    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    state: Option<TaskState>,
+    /// Only those of this pool
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
+    /// Only those of this group
+    #[arg(long, value_name = "TEXT")]
+    group: Option<String>,
+    /// Only those with this label; may be given several times
+    #[arg(long = "label", value_name = "NAME=TEXT", value_parser = parse_pair)]
+    labels: Vec<(String, String)>,
+}
+
+impl Filters {
+    /// For a list of at most `limit` a page.
+    pub(super) fn list(&self, limit: u32) -> TaskFilter {
+        TaskFilter {
+            state: self.state,
+            pool: self.pool.clone(),
+            group: self.group.clone(),
+            labels: self.labels.iter().cloned().collect(),
+            limit: Some(limit),
+            cursor: None,
+        }
+    }
+
+    /// For a change of many.
+    pub(super) fn selection(&self) -> TaskSelection {
+        TaskSelection {
+            state: self.state,
+            pool: self.pool.as_deref().map(PoolName::from),
+            group: self.group.clone(),
+            labels: self.labels.iter().cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `clb list`: tasks, newest first.
+
+use clb_client::Client;
+use clb_client::protocol::api::TaskView;
+
+use super::filters::Filters;
+use super::output::{
+    Printer, ago, or_dash, plain, print_table, remark, say, span, state_cell, table, what, write,
+};
+use crate::failure::{Done, Failure, OK};
+
+const PAGE: u32 = 500;
+
+/// Which tasks, and how many.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListOptions {
+    #[command(flatten)]
+    filters: Filters,
+    /// How many at most
+    #[arg(long, short = 'n', value_name = "N", default_value = "50")]
+    limit: u64,
+    /// All of them
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+}
+
+/// Prints them, a page at a time.
+pub(super) async fn run(options: ListOptions, client: &Client, printer: Printer) -> Done {
+    let mut left = if options.all { u64::MAX } else { options.limit };
+    let mut filter = options.filters.list(PAGE);
+    let mut is_first = true;
+    loop {
+        filter.limit = Some(left.clamp(1, u64::from(PAGE)) as u32);
+        let mut page = client.tasks(&filter).await?;
+        page.tasks.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= page.tasks.len() as u64;
+        if printer.is_json {
+            print_json(&page.tasks, is_first)?;
+        } else if !page.tasks.is_empty() || is_first {
+            print(&page.tasks)?;
+        }
+        is_first = false;
+        match page.next {
+            Some(next) if left > 0 => filter.cursor = Some(next),
+            next => {
+                if printer.is_json {
+                    say("]")?;
+                } else if next.is_some() {
+                    remark("there are more; see --limit and --all");
+                }
+                return Ok(OK);
+            }
+        }
+    }
+}
+
+/// The items of one array over all pages.
+fn print_json(tasks: &[TaskView], is_first: bool) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    for (place, task) in tasks.iter().enumerate() {
+        text.extend_from_slice(if is_first && place == 0 { b"[" } else { b",\n" });
+        serde_json::to_writer(&mut text, task).map_err(std::io::Error::from)?;
+    }
+    if is_first && tasks.is_empty() {
+        text.push(b'[');
+    }
+    write(&text)
+}
+
+fn print(tasks: &[TaskView]) -> Result<(), Failure> {
+    let mut table = table(["ID", "STATE", "POOL", "GROUP", "WORKER", "AGE", "TOOK", "WHAT"]);
+    for task in tasks {
+        table.add_row(vec![
+            task.id.to_string().into(),
+            state_cell(task.state.as_str()),
+            plain(task.pool.as_str()).into(),
+            or_dash(task.group.as_deref()).into(),
+            or_dash(task.worker.as_deref()).into(),
+            ago(task.submitted_at).into(),
+            match (task.started_at, task.finished_at) {
+                (Some(from), Some(until)) => span(until.since(from)),
+                (Some(from), None) => ago(from),
+                _ => "-".to_owned(),
+            }
+            .into(),
+            plain(&what(task)).into(),
+        ]);
+    }
+    print_table(table)
+}

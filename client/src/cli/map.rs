@@ -1,0 +1,197 @@
+//! `clb map`: a command for each line of standard input. It holds at most `--jobs` lines that are on their way
+//! or not printed yet, however long the input is.
+
+mod printing;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+use clb_client::protocol::api::{BatchEntry, OutcomeView};
+use clb_client::protocol::task::Work;
+use clb_client::protocol::{OutcomeSeq, TaskId};
+use clb_client::{Client, Error};
+use futures::StreamExt as _;
+
+use super::interrupt::interruptible;
+use super::lines::{self, Chunk, Line};
+use super::output::{Printer, remark};
+use super::placeholder::Template;
+use super::task_options::{TaskOptions, made_up_group};
+use crate::failure::{Done, Failure, OK, SOME_FAILED};
+use printing::Printing;
+
+/// How long a full queue is given to make room.
+const QUEUE_PAUSE: Duration = Duration::from_secs(1);
+const QUEUE_FULL: u16 = 429;
+/// A request has at most so many bytes of tasks, give or take one.
+const MOST_BYTES: usize = 16 << 20;
+
+/// Which command, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MapOptions {
+    #[command(flatten)]
+    task: TaskOptions,
+    /// Print the outputs in the order of the lines, not of the ends
+    #[arg(long, short = 'k')]
+    keep_order: bool,
+    /// How many lines may be on their way, or not printed yet, at the same time
+    #[arg(long, short = 'j', value_name = "N", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    jobs: u32,
+    /// Lines end with a NUL character, as those of `find -print0`
+    #[arg(long, short = '0')]
+    null: bool,
+    /// The program and its arguments: {} stands for the line, {.} for it without its extension, {/} for its
+    /// last part, {//} for its folder, {/.} for the last part without extension, {#} for its number. Without
+    /// any of these the line is the last argument
+    #[arg(last = true, value_name = "COMMAND", required = true)]
+    command: Vec<String>,
+}
+
+/// A line on its way.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Its place among those that were submitted, from 0.
+    place: u64,
+    number: u64,
+    input: String,
+}
+
+struct Map<'a> {
+    client: &'a Client,
+    options: &'a MapOptions,
+    template: Template,
+    /// Read and not submitted yet.
+    ready: VecDeque<(Job, TaskId, Vec<u8>)>,
+    open: HashMap<TaskId, Job>,
+    places: u64,
+    printing: Printing,
+}
+
+/// Maps all lines.
+pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Printer) -> Done {
+    let group = options.task.group.get_or_insert_with(|| made_up_group("map")).clone();
+    let mut map = Map {
+        client,
+        options: &options,
+        template: Template::new(&options.command),
+        ready: VecDeque::new(),
+        open: HashMap::new(),
+        places: 0,
+        printing: Printing::new(printer, options.keep_order),
+    };
+    let hint =
+        || format!("what was submitted goes on; come back with `clb results --follow --group '{group}'`");
+    interruptible(map.all(&group), hint).await?;
+    let counts = map.printing.counts;
+    remark(format!("{} succeeded, {} failed; group {group}", counts.succeeded, counts.failed));
+    Ok(if counts.failed == 0 { OK } else { SOME_FAILED })
+}
+
+impl Map<'_> {
+    async fn all(&mut self, group: &str) -> Result<(), Failure> {
+        let end = if self.options.null { 0 } else { b'\n' };
+        let (mut chunks, _) = lines::of(Path::new("-"), end)?;
+        let mut outcomes = pin!(self.client.outcomes(OutcomeSeq(0), Some(group)));
+        let mut is_over = false;
+        loop {
+            self.submit().await?;
+            if is_over && self.open.is_empty() && self.ready.is_empty() {
+                return Ok(());
+            }
+            let has_room = self.ready.is_empty() && self.room() > 0;
+            tokio::select! {
+                chunk = chunks.recv(), if has_room && !is_over => match chunk {
+                    Some(chunk) => self.read(chunk)?,
+                    None => is_over = true,
+                },
+                Some(outcome) = outcomes.next(), if !self.open.is_empty() => self.collect(outcome?)?,
+            }
+        }
+    }
+
+    fn room(&self) -> usize {
+        (self.options.jobs as usize).saturating_sub(self.open.len() + self.printing.held())
+    }
+
+    fn read(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        for Line { number, bytes } in chunk? {
+            if bytes.is_empty() {
+                continue;
+            }
+            let refuse = |detail: String| Failure::Line { number, detail };
+            let input = String::from_utf8(bytes)
+                .map_err(|_| refuse("is not UTF-8, and arguments are text".to_owned()))?;
+            let words = self.template.fill(&input, self.places + 1);
+            let id = TaskId::now();
+            let work = Work::Command(self.options.task.command(words)?);
+            let task = self.options.task.task(&work, Some(id))?;
+            let json = serde_json::to_vec(&task).map_err(|error| refuse(error.to_string()))?;
+            self.ready.push_back((Job { place: self.places, number, input }, id, json));
+            self.places += 1;
+        }
+        Ok(())
+    }
+
+    /// Submits as many as may be on their way.
+    async fn submit(&mut self) -> Result<(), Failure> {
+        let room = self.room();
+        let mut body = Vec::new();
+        let mut sent = Vec::new();
+        while sent.len() < room && body.len() < MOST_BYTES {
+            let Some((job, id, json)) = self.ready.pop_front() else { break };
+            body.extend_from_slice(&json);
+            body.push(b'\n');
+            sent.push((job, id, json));
+        }
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let entries = match self.client.submit_lines(body.into()).await {
+            Ok(entries) => entries,
+            Err(Error::QueueFull { .. }) => sent.iter().map(|(_, id, _)| no_room(*id)).collect(),
+            Err(error) => return Err(error.into()),
+        };
+        let mut is_full = false;
+        for ((job, id, json), entry) in sent.into_iter().zip(entries).rev() {
+            match entry.status {
+                200 | 201 => {
+                    self.open.insert(id, job);
+                }
+                QUEUE_FULL => {
+                    is_full = true;
+                    self.ready.push_front((job, id, json));
+                }
+                status => return Err(refusal(job.number, status, &entry)),
+            }
+        }
+        if is_full && self.open.is_empty() {
+            tokio::time::sleep(QUEUE_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, outcome: OutcomeView) -> Result<(), Failure> {
+        match self.open.remove(&outcome.task.id) {
+            Some(job) => self.printing.take(job, outcome.task),
+            None => Ok(()),
+        }
+    }
+}
+
+fn no_room(id: TaskId) -> BatchEntry {
+    BatchEntry { id: Some(id), status: QUEUE_FULL, error: None }
+}
+
+fn refusal(number: u64, status: u16, entry: &BatchEntry) -> Failure {
+    let detail = entry.error.as_ref().map_or_else(
+        || format!("refused with {status}"),
+        |error| {
+            let wrong: Vec<String> =
+                error.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
+            if wrong.is_empty() { error.detail.clone() } else { wrong.join("; ") }
+        },
+    );
+    Failure::LineRefused { number, detail }
+}

@@ -1,0 +1,153 @@
+//! `clb pool set`: what is said changes, the rest stays as it is.
+
+use clb_client::protocol::api::PoolView;
+use clb_client::protocol::pool::{Bytes, Mount, Placement, PoolSpec};
+use clb_client::{Client, Error};
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+
+use super::super::values::{parse_pair, parse_pool_name, parse_seconds};
+use crate::failure::Failure;
+
+const NOT_FOUND: u16 = 404;
+
+/// What is said of the pool.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SetOptions {
+    /// The pool
+    #[arg(value_name = "POOL", value_parser = parse_pool_name)]
+    name: String,
+    /// Of which image its workers are
+    #[arg(long)]
+    image: Option<String>,
+    /// How many workers it has
+    #[arg(long, value_name = "N")]
+    workers: Option<u16>,
+    /// How many tasks each worker runs at once
+    #[arg(long, value_name = "N")]
+    slots: Option<u16>,
+    /// Each worker's memory limit, in bytes or with k, m or g
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Bytes>,
+    /// Each worker's CPU limit, in cores
+    #[arg(long, value_name = "CORES")]
+    cpus: Option<f64>,
+    /// How many processes and threads a worker may have
+    #[arg(long, value_name = "N")]
+    pids: Option<u32>,
+    /// A variable that programs find; may be given several times, and replaces all that there were
+    #[arg(long = "env", short = 'e', value_name = "NAME=TEXT", value_parser = parse_pair)]
+    env: Vec<(String, String)>,
+    /// A folder of the host; may be given several times, and replaces all that there were
+    #[arg(long = "mount", value_name = "SOURCE:TARGET[:ro]", value_parser = parse_mount)]
+    mounts: Vec<Mount>,
+    /// As whom programs run
+    #[arg(long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Whether workers can reach anything but the orchestrators
+    #[arg(long, value_name = "BOOL")]
+    network: Option<bool>,
+    /// Whether the container's own files are read-only
+    #[arg(long, value_name = "BOOL")]
+    read_only: Option<bool>,
+    /// Who gets a task: least-loaded, seed, round-robin or random
+    #[arg(long, value_name = "POLICY", value_parser = parse_placement)]
+    placement: Option<Placement>,
+    /// How long a program has to end once it is asked to
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
+    stop_grace: Option<f64>,
+    /// The port on 127.0.0.1 of the first worker; the others follow
+    #[arg(long, value_name = "PORT")]
+    first_port: Option<u16>,
+}
+
+/// Makes or changes the pool.
+pub(super) async fn run(options: &SetOptions, client: &Client) -> Result<PoolView, Failure> {
+    let spec = match client.pool(&options.name).await {
+        Ok(pool) => pool.spec,
+        Err(Error::Refused { problem }) if problem.status == NOT_FOUND => {
+            if options.image.is_none() {
+                let advice = "there is no such pool yet; name the --image of its workers to make it";
+                return Err(Failure::Usage(advice.to_owned()));
+            }
+            PoolSpec::default()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let spec = changed(spec, options);
+    let broken = spec.broken_limits();
+    if broken.is_empty() {
+        return Ok(client.set_pool(&options.name, &spec).await?);
+    }
+    let all: Vec<String> = broken
+        .iter()
+        .map(|error| format!("{} {}", error.pointer.trim_start_matches('/'), error.detail))
+        .collect();
+    Err(Failure::Usage(all.join("; ")))
+}
+
+fn changed(mut spec: PoolSpec, options: &SetOptions) -> PoolSpec {
+    fn set<T: Clone>(place: &mut T, said: Option<&T>) {
+        if let Some(value) = said {
+            place.clone_from(value);
+        }
+    }
+    if options.image.is_some() {
+        spec.image.clone_from(&options.image);
+    }
+    if options.first_port.is_some() {
+        spec.first_port = options.first_port;
+    }
+    set(&mut spec.workers, options.workers.as_ref());
+    set(&mut spec.slots, options.slots.as_ref());
+    set(&mut spec.memory, options.memory.as_ref());
+    set(&mut spec.cpus, options.cpus.as_ref());
+    set(&mut spec.pids, options.pids.as_ref());
+    set(&mut spec.user, options.user.as_ref());
+    set(&mut spec.network, options.network.as_ref());
+    set(&mut spec.read_only, options.read_only.as_ref());
+    set(&mut spec.placement, options.placement.as_ref());
+    set(&mut spec.stop_grace, options.stop_grace.as_ref());
+    if !options.env.is_empty() {
+        spec.env = options.env.iter().cloned().collect();
+    }
+    if !options.mounts.is_empty() {
+        spec.mounts.clone_from(&options.mounts);
+    }
+    spec
+}
+
+fn parse_mount(text: &str) -> Result<Mount, String> {
+    let (source, rest) =
+        text.split_once(':').ok_or_else(|| format!("{text:?} must be written as SOURCE:TARGET"))?;
+    let (target, read_only) = match rest.split_once(':') {
+        None => (rest, false),
+        Some((target, "ro")) => (target, true),
+        Some((_, other)) => return Err(format!("{other:?} is no option of a mount; there is only ro")),
+    };
+    Ok(Mount { source: source.to_owned(), target: target.to_owned(), read_only })
+}
+
+fn parse_placement(text: &str) -> Result<Placement, String> {
+    let read: StrDeserializer<'_, ValueError> = text.into_deserializer();
+    Placement::deserialize(read)
+        .map_err(|_| "there are least-loaded, seed, round-robin and random".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_and_policies_are_written_as_elsewhere() {
+        let mount = parse_mount("/srv/a:/data:ro").unwrap();
+        assert_eq!(
+            (mount.source.as_str(), mount.target.as_str(), mount.read_only),
+            ("/srv/a", "/data", true)
+        );
+        assert!(parse_mount("/srv/a").is_err() && parse_mount("/a:/b:rw").is_err());
+        assert_eq!(parse_placement("round-robin"), Ok(Placement::RoundRobin));
+        assert!(parse_placement("roundrobin").is_err());
+    }
+}

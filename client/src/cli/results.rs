@@ -1,0 +1,152 @@
+//! `clb results`: what the tasks of a group gave, in the order in which they ended.
+
+use std::time::Duration;
+
+use clb_client::Client;
+use clb_client::protocol::OutcomeSeq;
+use clb_client::protocol::api::{OutcomeView, TaskView};
+use clb_client::protocol::task::Exit;
+
+use super::interrupt::interruptible;
+use super::output::{Printer, json_line, plain, say, span, write};
+use super::submit::result_of;
+use crate::failure::{Done, Failure, OK};
+
+const HOLD: Duration = Duration::from_secs(30);
+const COLUMNS: [&str; 15] = [
+    "seq",
+    "id",
+    "group",
+    "state",
+    "worker",
+    "attempt",
+    "submitted_at",
+    "started_at",
+    "finished_at",
+    "exit_code",
+    "signal",
+    "duration",
+    "stdout",
+    "stderr",
+    "error",
+];
+
+/// Which results, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ResultsOptions {
+    /// Of this group
+    #[arg(long, value_name = "TEXT")]
+    group: String,
+    /// Print CSV (RFC 4180), one task a line
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// Print those to come as well, until Ctrl-C
+    #[arg(long, short = 'f')]
+    follow: bool,
+    /// Only those behind this place: the `seq` of the last one that was seen
+    #[arg(long, value_name = "SEQ", default_value = "0")]
+    after: u64,
+}
+
+/// Prints them.
+pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Printer) -> Done {
+    let mut after = OutcomeSeq(options.after);
+    if options.csv {
+        write(&record(COLUMNS.iter())?)?;
+    }
+    let printing = async {
+        loop {
+            let hold = if options.follow { HOLD } else { Duration::ZERO };
+            let page = client.outcome_page(after, Some(&options.group), hold).await?;
+            let is_last = page.outcomes.is_empty() && !options.follow;
+            after = page.next;
+            for outcome in page.outcomes {
+                print(&outcome, options.csv, printer)?;
+            }
+            if is_last {
+                return Ok(OK);
+            }
+        }
+    };
+    interruptible(printing, || {
+        "the tasks go on; --after goes on behind the last one that was printed".to_owned()
+    })
+    .await
+}
+
+fn print(outcome: &OutcomeView, is_csv: bool, printer: Printer) -> Result<(), Failure> {
+    if printer.is_json {
+        return json_line(outcome);
+    }
+    if is_csv {
+        return write(&record(columns(outcome))?);
+    }
+    let task = &outcome.task;
+    say(format!("{}  {:<9}  {:>6}  {}", task.id, task.state.as_str(), taken(task), gist(task)))
+}
+
+/// How long the last attempt took.
+fn taken(task: &TaskView) -> String {
+    match (task.started_at, task.finished_at) {
+        (Some(started), Some(finished)) => span(finished.since(started)),
+        _ => "-".to_owned(),
+    }
+}
+
+/// The result on one line.
+fn gist(task: &TaskView) -> String {
+    let written = result_of(task).map(|result| {
+        let text = String::from_utf8_lossy(&result.stdout.bytes).trim_end().to_owned();
+        match result.exit {
+            Exit::Code(0) => text,
+            Exit::Code(code) => format!("exit {code}: {text}"),
+            Exit::Signal(signal) => format!("signal {signal}: {text}"),
+        }
+    });
+    let error = || task.error.as_ref().map(|error| error.message.clone());
+    let json = || task.result.as_ref().map(|result| result.get().to_owned());
+    plain(&written.or_else(error).or_else(json).unwrap_or_default())
+}
+
+fn columns(outcome: &OutcomeView) -> [String; COLUMNS.len()] {
+    let task = &outcome.task;
+    let time = |at: Option<clb_client::protocol::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+    let result = result_of(task);
+    let (code, signal) = match result.as_ref().map(|result| result.exit) {
+        Some(Exit::Code(code)) => (code.to_string(), String::new()),
+        Some(Exit::Signal(signal)) => (String::new(), signal.to_string()),
+        None => (String::new(), String::new()),
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (duration, stdout, stderr) = match &result {
+        Some(result) => (result.duration.to_string(), text(&result.stdout.bytes), text(&result.stderr.bytes)),
+        None => (
+            String::new(),
+            task.result.as_ref().map(|it| it.get().to_owned()).unwrap_or_default(),
+            String::new(),
+        ),
+    };
+    [
+        outcome.seq.to_string(),
+        task.id.to_string(),
+        task.group.clone().unwrap_or_default(),
+        task.state.as_str().to_owned(),
+        task.worker.clone().unwrap_or_default(),
+        task.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
+        time(Some(task.submitted_at)),
+        time(task.started_at),
+        time(task.finished_at),
+        code,
+        signal,
+        duration,
+        stdout,
+        stderr,
+        task.error.as_ref().map(|error| error.message.clone()).unwrap_or_default(),
+    ]
+}
+
+fn record<T: AsRef<[u8]>>(fields: impl IntoIterator<Item = T>) -> Result<Vec<u8>, Failure> {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    writer.write_record(fields).map_err(std::io::Error::from)?;
+    writer.into_inner().map_err(|error| Failure::Write(error.into_error()))
+}

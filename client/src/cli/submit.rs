@@ -1,0 +1,183 @@
+//! `clb submit`: one task.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clb_client::Client;
+use clb_client::protocol::TaskId;
+use clb_client::protocol::api::{TaskState, TaskView};
+use clb_client::protocol::task::{CommandResult, Exit, Kind, Number, Stdin, Work};
+
+use super::interrupt::interruptible;
+use super::live;
+use super::output::{Printer, document, remark, say};
+use super::task_options::TaskOptions;
+use super::values::parse_seconds;
+use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED, NOT_THE_COMMAND, OK, TIMED_OUT, USAGE};
+
+const NO_NUMBERS: [Number; 2] = [Number::Integer(0), Number::Integer(0)];
+/// The cluster takes no more.
+const MOST_INPUT: u64 = 1 << 20;
+
+/// What is submitted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubmitOptions {
+    #[command(flatten)]
+    task: TaskOptions,
+    /// What the command reads: a file, or - for the standard input of this command
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sleep", "spin"])]
+    stdin: Option<PathBuf>,
+    /// The task's id, a UUID of version 7: the same id is the same task
+    #[arg(long, value_name = "ID", conflicts_with = "key")]
+    id: Option<TaskId>,
+    /// A text that stands for the id: the same text is the same task
+    #[arg(long, value_name = "TEXT")]
+    key: Option<String>,
+    /// Wait for the end: pass on what the command writes, and exit with its exit code
+    #[arg(long)]
+    wait: bool,
+    /// Instead of a command: wait for so long
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds, conflicts_with = "spin")]
+    sleep: Option<f64>,
+    /// Instead of a command: burn a core for so long
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
+    spin: Option<f64>,
+    /// The program and its arguments; no shell is involved
+    #[arg(
+        last = true,
+        value_name = "COMMAND",
+        required_unless_present_any = ["sleep", "spin"],
+        conflicts_with_all = ["sleep", "spin"]
+    )]
+    command: Vec<String>,
+}
+
+impl SubmitOptions {
+    pub(super) fn is_waiting(&self) -> bool {
+        self.wait
+    }
+
+    fn work(&self) -> Result<Work, Failure> {
+        if let Some(seconds) = self.sleep {
+            return Ok(Work::sleep(seconds, NO_NUMBERS));
+        }
+        if let Some(seconds) = self.spin {
+            return Ok(Work::spin(seconds, NO_NUMBERS));
+        }
+        let mut command = self.task.command(self.command.clone())?;
+        command.stdin = self.stdin.as_deref().map(read).transpose()?;
+        Ok(Work::Command(command))
+    }
+}
+
+/// Submits.
+pub(super) async fn run(options: SubmitOptions, client: &Client, printer: Printer) -> Done {
+    if !options.wait {
+        let task = submit(&options, client).await?;
+        if printer.is_json {
+            document(&task)?;
+        } else {
+            say(task.id)?;
+        }
+        return Ok(OK);
+    }
+    match wait(&options, client, printer).await {
+        Ok(code) => Ok(code),
+        Err(failure) => Ok(own_failure(&failure)),
+    }
+}
+
+/// The exit code for a failure that must not look like one of the command.
+pub(super) fn own_failure(failure: &Failure) -> u8 {
+    failure.report();
+    match failure.exit_code() {
+        code @ (INTERRUPTED | BROKEN_PIPE | USAGE) => code,
+        _ => NOT_THE_COMMAND,
+    }
+}
+
+async fn submit(options: &SubmitOptions, client: &Client) -> Result<TaskView, Failure> {
+    let id = options.key.is_none().then(|| options.id.unwrap_or_else(TaskId::now));
+    let task = options.task.task(&options.work()?, id)?;
+    Ok(client.submit_json(&task, options.key.as_deref()).await?)
+}
+
+async fn wait(options: &SubmitOptions, client: &Client, printer: Printer) -> Done {
+    let task = submit(options, client).await?;
+    let id = task.id;
+    let hint = || format!("task {id} goes on; come back with `clb logs -f {id}` or `clb wait {id}`");
+    if printer.is_json {
+        let ended = interruptible(until_ended(client, id), hint).await?;
+        document(&ended)?;
+        return Ok(code_of(&ended));
+    }
+    let ended = interruptible(live::follow(client, task), hint).await?;
+    explain_end(&ended);
+    Ok(code_of(&ended))
+}
+
+/// Waits for as long as it takes.
+pub(super) async fn until_ended(client: &Client, id: TaskId) -> Result<TaskView, Failure> {
+    loop {
+        let task = client.wait(id, Duration::from_hours(1)).await?;
+        if task.state.has_ended() {
+            return Ok(task);
+        }
+    }
+}
+
+/// Says what the command itself cannot have said.
+fn explain_end(task: &TaskView) {
+    let is_the_commands =
+        result_of(task).is_some_and(|result| matches!(result.exit, Exit::Code(code) if code != 0));
+    match (&task.error, task.state) {
+        (_, TaskState::Cancelled) => remark(format!("task {} was cancelled", task.id)),
+        (Some(error), _) if !is_the_commands || error.code != "failed" => {
+            remark(format!("task {} failed: {}", task.id, error.message));
+        }
+        _ => {}
+    }
+}
+
+/// The exit code that tells how a task ended.
+fn code_of(task: &TaskView) -> u8 {
+    let is_late = task.error.as_ref().is_some_and(|error| error.code == "timed_out");
+    let exit = result_of(task).map(|result| result.exit);
+    let code = match exit {
+        _ if task.state == TaskState::Cancelled => return INTERRUPTED,
+        _ if is_late => return TIMED_OUT,
+        Some(Exit::Code(code)) => u8::try_from(code).ok(),
+        Some(Exit::Signal(signal)) => u8::try_from(128 + signal).ok(),
+        None if task.state == TaskState::Succeeded => Some(OK),
+        None => None,
+    };
+    match code {
+        Some(OK) if task.state != TaskState::Succeeded => NOT_THE_COMMAND,
+        code => code.unwrap_or(NOT_THE_COMMAND),
+    }
+}
+
+/// The result of a command, where there is one.
+pub(super) fn result_of(task: &TaskView) -> Option<CommandResult> {
+    let result = task.result.as_ref().filter(|_| task.kind == Kind::Command)?;
+    serde_json::from_str(result.get()).ok()
+}
+
+fn read(path: &Path) -> Result<Stdin, Failure> {
+    let failed = |source| Failure::Read { name: path.display().to_string(), source };
+    let mut bytes = Vec::new();
+    let limited = MOST_INPUT + 1;
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(limited).read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(limited).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    if bytes.len() as u64 > MOST_INPUT {
+        let advice =
+            "has more than 1 MiB; put it where the workers can read it, such as a mount of their pool";
+        return Err(Failure::Usage(format!("{} {advice}", path.display())));
+    }
+    Ok(Stdin(bytes))
+}

@@ -1,0 +1,88 @@
+//! What a task may ask for beside its work: the options that `submit` and `map` share.
+
+use clb_client::protocol::task::{Argv, Command, Work};
+use clb_client::protocol::{TaskId, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::values::{parse_pair, parse_seconds, parse_time};
+use crate::failure::Failure;
+
+/// See the module.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Task")]
+pub(super) struct TaskOptions {
+    /// The pool whose workers run it
+    #[arg(long, value_name = "POOL")]
+    pub(super) pool: Option<String>,
+    /// From -100 to 100; higher goes first
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(super) priority: Option<i64>,
+    /// How long one attempt may take: seconds, or as in 1h30m
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
+    pub(super) timeout: Option<f64>,
+    /// How many attempts may fail or be lost with their worker
+    #[arg(long, value_name = "N")]
+    pub(super) max_attempts: Option<u32>,
+    /// How long it rests after its first failed attempt; twice as long after each further one
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
+    pub(super) retry_delay: Option<f64>,
+    /// It does not run before this time, as 2026-01-31T03:00:00Z or +90m
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(super) not_before: Option<Timestamp>,
+    /// What it belongs to
+    #[arg(long, value_name = "TEXT")]
+    pub(super) group: Option<String>,
+    /// What is noted on it; may be given several times
+    #[arg(long = "label", value_name = "NAME=TEXT", value_parser = parse_pair)]
+    pub(super) labels: Vec<(String, String)>,
+    /// A variable of its environment; may be given several times
+    #[arg(long = "env", short = 'e', value_name = "NAME=TEXT", value_parser = parse_pair)]
+    pub(super) env: Vec<(String, String)>,
+    /// The absolute path where it runs
+    #[arg(long, short = 'w', value_name = "DIRECTORY")]
+    pub(super) working_dir: Option<String>,
+}
+
+impl TaskOptions {
+    /// The command that these words are.
+    pub(super) fn command(&self, words: Vec<String>) -> Result<Command, Failure> {
+        let argv = Argv::try_from(words).map_err(|error| Failure::Usage(error.to_string()))?;
+        let mut command = Command::new(argv);
+        command.env = self.env.iter().cloned().collect();
+        command.working_dir.clone_from(&self.working_dir);
+        Ok(command)
+    }
+
+    /// The task as it is submitted.
+    pub(super) fn task(&self, work: &Work, id: Option<TaskId>) -> Result<Map<String, Value>, Failure> {
+        let Ok(Value::Object(mut task)) = serde_json::to_value(work) else {
+            return Err(Failure::Usage("the command cannot be written as JSON".to_owned()));
+        };
+        let labels: Map<String, Value> =
+            self.labels.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+        let retry = self.retry_delay.map(|delay| json!({ "delay": delay }));
+        let fields = [
+            ("id", id.map(|id| id.to_string().into())),
+            ("pool", self.pool.as_deref().map(Value::from)),
+            ("priority", self.priority.map(Value::from)),
+            ("timeout", self.timeout.map(Value::from)),
+            ("max_attempts", self.max_attempts.map(Value::from)),
+            ("retry", retry),
+            ("not_before", self.not_before.map(|at| at.to_string().into())),
+            ("group", self.group.as_deref().map(Value::from)),
+            ("labels", (!labels.is_empty()).then_some(labels.into())),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                task.insert(name.to_owned(), value);
+            }
+        }
+        Ok(task)
+    }
+}
+
+/// A group that nobody else has.
+pub(super) fn made_up_group(prefix: &str) -> String {
+    let id = TaskId::now().to_string();
+    format!("{prefix}-{}", &id[id.len() - 10..])
+}

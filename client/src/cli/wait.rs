@@ -1,0 +1,101 @@
+//! `clb wait`: until tasks have ended.
+
+use std::time::Duration;
+
+use clb_client::protocol::TaskId;
+use clb_client::protocol::api::{TaskState, TaskView};
+use clb_client::{Client, TaskFilter};
+use serde::Serialize;
+
+use super::interrupt::interruptible;
+use super::output::{Printer, document, json_line, say};
+use super::submit::until_ended;
+use super::values::parse_span;
+use crate::failure::{Done, Failure, OK, TASK_FAILED};
+
+/// Which tasks, and for how long.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WaitOptions {
+    /// The tasks
+    #[arg(value_name = "ID", required_unless_present = "group")]
+    ids: Vec<TaskId>,
+    /// All tasks of this group
+    #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
+    group: Option<String>,
+    /// Give up after so long, with exit code 124
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    timeout: Option<Duration>,
+}
+
+#[derive(Serialize)]
+struct GroupEnded<'a> {
+    group: &'a str,
+    has_failed: bool,
+    has_cancelled: bool,
+}
+
+/// Waits.
+pub(super) async fn run(options: WaitOptions, client: &Client, printer: Printer) -> Done {
+    let limit = options.timeout.unwrap_or(Duration::MAX);
+    let waiting = async {
+        match &options.group {
+            Some(group) => for_group(group, client, printer).await,
+            None => for_each(&options.ids, client, printer).await,
+        }
+    };
+    let limited = async {
+        let late = |_| Failure::TimedOut("not all of them have ended in time; they go on".to_owned());
+        tokio::time::timeout(limit, waiting).await.map_err(late)?
+    };
+    interruptible(limited, || "the tasks go on; the same command waits again".to_owned()).await
+}
+
+async fn for_each(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
+    let mut code = OK;
+    for id in ids {
+        let task = until_ended(client, *id).await?;
+        if task.state != TaskState::Succeeded {
+            code = TASK_FAILED;
+        }
+        if printer.is_json { json_line(&task)? } else { say(format!("{id} {}", task.state.as_str()))? }
+    }
+    Ok(code)
+}
+
+async fn for_group(group: &str, client: &Client, printer: Printer) -> Done {
+    if newest(client, group, None).await?.is_none() {
+        return Err(Failure::Usage(format!(
+            "no task is in the group {group:?}; `clb list` shows the groups"
+        )));
+    }
+    // Lists begin with the newest task, which mostly ends last: few questions are asked.
+    loop {
+        let open = match newest(client, group, Some(TaskState::Queued)).await? {
+            Some(task) => Some(task),
+            None => newest(client, group, Some(TaskState::Running)).await?,
+        };
+        let Some(open) = open else { break };
+        until_ended(client, open.id).await?;
+    }
+    let has_failed = newest(client, group, Some(TaskState::Failed)).await?.is_some();
+    let has_cancelled = newest(client, group, Some(TaskState::Cancelled)).await?.is_some();
+    if printer.is_json {
+        document(&GroupEnded { group, has_failed, has_cancelled })?;
+    } else {
+        say(match (has_failed, has_cancelled) {
+            (false, false) => format!("all tasks of {group} succeeded"),
+            (true, _) => format!(
+                "all tasks of {group} have ended, some failed: clb list --group '{group}' --state failed"
+            ),
+            (false, true) => format!("all tasks of {group} have ended, some were cancelled"),
+        })?;
+    }
+    Ok(if has_failed || has_cancelled { TASK_FAILED } else { OK })
+}
+
+/// The newest task of the group in that state. A task that went from waiting to running between two questions
+/// is found by the second, and one that went back is found by the next round's first.
+async fn newest(client: &Client, group: &str, state: Option<TaskState>) -> Result<Option<TaskView>, Failure> {
+    let filter = TaskFilter { state, group: Some(group.to_owned()), limit: Some(1), ..TaskFilter::default() };
+    Ok(client.tasks(&filter).await?.tasks.into_iter().next())
+}
