@@ -54,10 +54,13 @@ impl ClusterOptions {
             let _ = match contact {
                 Contact::Lost { setback, left } => writeln!(
                     std::io::stderr(),
-                    "clb: {setback}; nobody else serves either, trying for another {:.0} s",
+                    "clb: {}; nobody else serves either, trying for another {:.0} s",
+                    setback.to_string().trim_end_matches('.'),
                     left.as_secs_f64()
                 ),
-                Contact::Regained(url) => writeln!(std::io::stderr(), "clb: {url} serves again"),
+                Contact::Regained(url) => {
+                    writeln!(std::io::stderr(), "clb: {} serves again", url.as_str().trim_end_matches('/'))
+                }
             };
         }))
     }

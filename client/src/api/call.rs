@@ -134,11 +134,11 @@ impl Client {
                 }
                 Answer::Passed { setback, retry_after } => (setback, retry_after),
             };
-            let left = deadline.saturating_duration_since(Instant::now());
-            self.note_setback(&setback, begun.elapsed(), left);
             let round_is_over = (n + 1) % self.inner.orchestrators.len() == 0;
             let pause = if round_is_over { backoff.pause(retry_after) } else { Duration::ZERO };
-            if Instant::now() + pause >= deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.note_setback(&setback, begun.elapsed() + pause, left);
+            if pause >= left {
                 let tried = self.inner.orchestrators.clone();
                 return Err(Error::Unavailable { tried, waited: begun.elapsed(), last: Box::new(setback) });
             }

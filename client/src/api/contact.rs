@@ -43,7 +43,7 @@ impl fmt::Debug for Listener {
 }
 
 impl Client {
-    /// A call has looked for `searched` without being served.
+    /// A call will have looked for `searched` without being served before it asks again.
     pub(super) fn note_setback(&self, setback: &Setback, searched: Duration, left: Duration) {
         let Some(Listener(listener)) = &self.listener else { return };
         if searched > WORTH_A_WORD && !self.inner.is_out_of_contact.swap(true, Ordering::Relaxed) {

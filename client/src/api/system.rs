@@ -1,6 +1,6 @@
 //! Asking for the cluster itself, and handing in log lines.
 
-use clb_protocol::api::{ClusterView, LogPage, WorkerView};
+use clb_protocol::api::{ClusterView, LogPage, ObituaryPage, WorkerView};
 use clb_protocol::link::{LogHandIn, LogReceipt};
 use clb_protocol::{LogSeq, TaskId};
 
@@ -41,6 +41,12 @@ impl Client {
     /// The log lines that speak of a task, after `after`.
     pub async fn task_logs(&self, task: TaskId, after: LogSeq) -> Result<LogPage, Error> {
         self.ask(Call::get("/api/v1/logs").query("task", &task).query("after", &after)).await
+    }
+
+    /// A page of dead containers, newest first; `cursor` is `next` of the page before.
+    pub async fn obituaries(&self, cursor: Option<&str>) -> Result<ObituaryPage, Error> {
+        let call = Call::get("/api/v1/obituaries");
+        self.ask(cursor.map_or(call.clone(), |cursor| call.query("cursor", &cursor))).await
     }
 
     /// Gives the cluster the log lines of a container that holds no link. Lines whose receipt was

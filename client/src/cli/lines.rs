@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::Path;
 
+use clb_client::protocol::api::BatchEntry;
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
@@ -24,6 +25,13 @@ pub(super) struct Line {
 
 /// Lines that were there at the same time.
 pub(super) type Chunk = Result<Vec<Line>, Failure>;
+
+/// Why the cluster refused the task of a line.
+pub(super) fn reason(entry: &BatchEntry) -> String {
+    let Some(error) = &entry.error else { return format!("refused with {}", entry.status) };
+    let wrong: Vec<String> = error.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
+    if wrong.is_empty() { error.detail.clone() } else { wrong.join("; ") }
+}
 
 /// Lines of a file, or of standard input for `-`, and how many bytes there are where that is known.
 pub(super) fn of(path: &Path, end: u8) -> Result<(mpsc::Receiver<Chunk>, Option<u64>), Failure> {

@@ -15,7 +15,7 @@ use clb_client::{Client, Error};
 use futures::StreamExt as _;
 
 use super::interrupt::interruptible;
-use super::lines::{self, Chunk, Line};
+use super::lines::{self, Chunk, Line, reason};
 use super::output::{Printer, remark};
 use super::placeholder::Template;
 use super::task_options::{TaskOptions, made_up_group};
@@ -163,7 +163,7 @@ impl Map<'_> {
                     is_full = true;
                     self.ready.push_front((job, id, json));
                 }
-                status => return Err(refusal(job.number, status, &entry)),
+                _ => return Err(Failure::LineRefused { number: job.number, detail: reason(&entry) }),
             }
         }
         if is_full && self.open.is_empty() {
@@ -182,16 +182,4 @@ impl Map<'_> {
 
 fn no_room(id: TaskId) -> BatchEntry {
     BatchEntry { id: Some(id), status: QUEUE_FULL, error: None }
-}
-
-fn refusal(number: u64, status: u16, entry: &BatchEntry) -> Failure {
-    let detail = entry.error.as_ref().map_or_else(
-        || format!("refused with {status}"),
-        |error| {
-            let wrong: Vec<String> =
-                error.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
-            if wrong.is_empty() { error.detail.clone() } else { wrong.join("; ") }
-        },
-    );
-    Failure::LineRefused { number, detail }
 }

@@ -67,6 +67,7 @@ async fn show(terminal: &mut DefaultTerminal, client: &Client, interval: Duratio
                 Some(Err(error)) => return Err(error.into()),
                 None => return Ok(()),
             },
+            _ = tokio::signal::ctrl_c() => return Ok(()),
             () = sleep_until(next), if asking.is_none() && !screen.is_paused() => asking.set(Some(look(client))),
             looked = until(asking.as_mut()) => {
                 asking.set(None);

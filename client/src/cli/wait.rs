@@ -69,12 +69,7 @@ async fn for_group(group: &str, client: &Client, printer: Printer) -> Done {
         )));
     }
     // Lists begin with the newest task, which mostly ends last: few questions are asked.
-    loop {
-        let open = match newest(client, group, Some(TaskState::Queued)).await? {
-            Some(task) => Some(task),
-            None => newest(client, group, Some(TaskState::Running)).await?,
-        };
-        let Some(open) = open else { break };
+    while let Some(open) = open(client, group).await? {
         until_ended(client, open.id).await?;
     }
     let has_failed = newest(client, group, Some(TaskState::Failed)).await?.is_some();
@@ -93,8 +88,18 @@ async fn for_group(group: &str, client: &Client, printer: Printer) -> Done {
     Ok(if has_failed || has_cancelled { TASK_FAILED } else { OK })
 }
 
-/// The newest task of the group in that state. A task that went from waiting to running between two questions
-/// is found by the second, and one that went back is found by the next round's first.
+/// A task of the group that has not ended. A task may go back to the queue just between two questions, so each
+/// is asked twice.
+async fn open(client: &Client, group: &str) -> Result<Option<TaskView>, Failure> {
+    for state in [TaskState::Queued, TaskState::Running, TaskState::Queued, TaskState::Running] {
+        if let Some(task) = newest(client, group, Some(state)).await? {
+            return Ok(Some(task));
+        }
+    }
+    Ok(None)
+}
+
+/// The newest task of the group, in that state.
 async fn newest(client: &Client, group: &str, state: Option<TaskState>) -> Result<Option<TaskView>, Failure> {
     let filter = TaskFilter { state, group: Some(group.to_owned()), limit: Some(1), ..TaskFilter::default() };
     Ok(client.tasks(&filter).await?.tasks.into_iter().next())

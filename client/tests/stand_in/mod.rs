@@ -4,6 +4,9 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails")]
 
+mod more;
+pub(crate) mod worker;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -47,6 +50,16 @@ pub(crate) struct Memory {
     /// The `Last-Event-ID` of every subscription.
     pub(crate) resumed_from: Vec<Option<String>>,
     pub(crate) tokens: Vec<Option<String>>,
+    pub(crate) keys: Vec<Option<String>>,
+    /// Bodies of whatever was asked of many tasks or of a pool.
+    pub(crate) orders: Vec<Value>,
+    pub(crate) pools: Vec<Value>,
+    /// The most tasks that were open at the same time.
+    pub(crate) most_open: usize,
+    /// Whether a sleep is over as soon as it is submitted.
+    pub(crate) ends_sleeps: bool,
+    /// Runs each command as it is submitted.
+    pub(crate) worker: Option<worker::Worker>,
 }
 
 #[derive(Debug)]
@@ -62,6 +75,13 @@ struct Face {
     asked: Arc<Mutex<Vec<String>>>,
     news: watch::Receiver<(u64, Vec<String>)>,
     name: &'static str,
+}
+
+impl Face {
+    fn task(&self, id: &str) -> Value {
+        let memory = self.shared.memory.lock().unwrap();
+        memory.tasks.iter().find(|task| task["id"] == id).cloned().unwrap()
+    }
 }
 
 /// One orchestrator.
@@ -117,22 +137,62 @@ impl StandIns {
         }
     }
 
+    /// Waits until one of them was asked for this.
+    pub(crate) async fn until_asked(&self, what: &str) {
+        self.until(|_| self.all.iter().any(|one| one.asked().iter().any(|asked| asked == what))).await;
+    }
+
     /// Ends a task with the sum of its numbers.
     pub(crate) fn finish(&self, id: &str) -> Value {
         let mut memory = self.memory();
-        let task = memory.tasks.iter_mut().find(|task| task["id"] == id).unwrap();
-        let sum = task["spec"]["add"][0].as_i64().unwrap() + task["spec"]["add"][1].as_i64().unwrap();
-        task["state"] = "succeeded".into();
-        task["worker"] = "worker-1".into();
-        task["attempt"] = 1.into();
-        task["started_at"] = task["submitted_at"].clone();
-        task["finished_at"] = now();
-        task["result"] = json!({ "sum": sum });
-        let mut outcome = task.clone();
-        outcome["seq"] = (memory.outcomes.len() + 1).into();
-        memory.outcomes.push(outcome.clone());
+        let outcome = memory.add_up(id);
         self.shared.changes.send_modify(|n| *n += 1);
         outcome
+    }
+
+    /// Ends every sleep at once from now on.
+    pub(crate) fn employ_sleepers(&self) {
+        self.memory().ends_sleeps = true;
+    }
+
+    /// Runs every command from now on.
+    pub(crate) fn employ(&self, worker: worker::Worker) {
+        self.memory().worker = Some(worker);
+    }
+
+    /// Lets a command run and write; gives its id.
+    pub(crate) fn play(&self, place: usize, attempt: u64, written: &str) -> String {
+        let mut memory = self.memory();
+        let task = &mut memory.tasks[place];
+        task["state"] = "running".into();
+        task["attempt"] = attempt.into();
+        task["live"] = json!({ "stdout": written, "stderr": "" });
+        let id = task["id"].as_str().unwrap().to_owned();
+        drop(memory);
+        self.changed();
+        id
+    }
+
+    /// Ends what waits, the newest first.
+    pub(crate) fn run_all_backwards(&self, worker: worker::Worker) {
+        let mut memory = self.memory();
+        let open = |task: &&Value| task["state"] == "queued";
+        let ids: Vec<String> = memory
+            .tasks
+            .iter()
+            .rev()
+            .filter(open)
+            .map(|task| task["id"].as_str().unwrap().to_owned())
+            .collect();
+        for id in ids {
+            memory.run(&id, worker);
+        }
+        self.shared.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Tells everybody that something has changed.
+    pub(crate) fn changed(&self) {
+        self.shared.changes.send_modify(|n| *n += 1);
     }
 }
 
@@ -195,6 +255,7 @@ fn routes(face: Face) -> Router {
         .route("/api/v1/outcomes", get(outcomes))
         .route("/api/v1/cluster", get(cluster))
         .route("/api/v1/workers", get(workers))
+        .merge(more::routes())
         .route("/api/v1/events", get(events))
         .route("/link/v1/logs", post(logs))
         .layer(from_fn_with_state(face.clone(), behave))
@@ -204,7 +265,10 @@ fn routes(face: Face) -> Router {
 async fn behave(State(face): State<Face>, request: Request, next: Next) -> Response {
     face.asked.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
     let token = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    let key = request.headers().get("idempotency-key").map(|value| value.to_str().unwrap().to_owned());
     face.shared.memory.lock().unwrap().tokens.push(token);
+    face.shared.memory.lock().unwrap().keys.push(key);
+    face.shared.changes.send_modify(|n| *n += 1);
     let manner = *face.manner.borrow();
     if let Manner::Answers(status) = manner {
         return (StatusCode::from_u16(status).unwrap(), "not now").into_response();
@@ -224,23 +288,43 @@ fn now() -> Value {
 
 fn take(memory: &mut Memory, request: &Value) -> (u16, Value) {
     memory.submissions.push(request.clone());
-    let id = request["id"].as_str().unwrap().to_owned();
-    if let Some(known) = memory.places.get(&id).map(|place| &memory.tasks[*place]) {
-        let same = known["spec"]["seconds"] == request["seconds"] && known["spec"]["add"] == request["add"];
-        return (if same { 200 } else { 409 }, known.clone());
+    let made_up = clb_client::protocol::TaskId::now().to_string();
+    let id = request["id"].as_str().unwrap_or(&made_up).to_owned();
+    let work = ["kind", "seconds", "add", "command", "env", "stdin", "working_dir"];
+    let mut spec: serde_json::Map<String, Value> = work
+        .iter()
+        .filter(|name| !request[**name].is_null())
+        .map(|name| ((*name).into(), request[*name].clone()))
+        .collect();
+    if request["kind"] == "command" {
+        spec.insert("success_codes".into(), json!([0]));
+    } else if request["kind"] != "sleep" {
+        let errors = json!([{ "pointer": "/kind", "detail": "must be \"sleep\", \"spin\" or \"command\"" }]);
+        return (422, json!({ "detail": "the task is not valid", "errors": errors }));
     }
-    let spec = json!({
-        "kind": request["kind"], "seconds": request["seconds"], "add": request["add"],
-        "max_attempts": 3, "timeout": 3600.0,
-    });
+    spec.insert("max_attempts".into(), 3.into());
+    spec.insert("timeout".into(), 3600.0.into());
+    let spec = Value::Object(spec);
+    if let Some(known) = memory.places.get(&id).map(|place| &memory.tasks[*place]) {
+        return (if known["spec"] == spec { 200 } else { 409 }, known.clone());
+    }
+    let or =
+        |name: &str, default: Value| if request[name].is_null() { default } else { request[name].clone() };
     let task = json!({
-        "id": request["id"], "kind": request["kind"], "pool": "default", "group": request["group"],
-        "labels": {}, "priority": 0, "spec": spec, "state": "queued", "submitted_at": now(),
-        "started_at": null, "finished_at": null, "worker": null, "attempt": null, "result": null,
-        "error": null, "attempts": [],
+        "id": id, "kind": request["kind"], "pool": or("pool", "default".into()), "group": request["group"],
+        "labels": or("labels", json!({})), "priority": or("priority", 0.into()), "spec": spec, "state": "queued",
+        "submitted_at": now(), "started_at": null, "finished_at": null, "worker": null, "attempt": null,
+        "result": null, "error": null, "attempts": [],
     });
-    memory.places.insert(id, memory.tasks.len());
+    memory.places.insert(id.clone(), memory.tasks.len());
     memory.tasks.push(task.clone());
+    let open = memory.tasks.len() - memory.outcomes.len();
+    memory.most_open = memory.most_open.max(open);
+    match memory.worker {
+        Some(worker) if request["kind"] == "command" => memory.run(&id, worker),
+        _ if request["kind"] == "sleep" && memory.ends_sleeps => drop(memory.add_up(&id)),
+        _ => {}
+    }
     (201, task)
 }
 
@@ -251,32 +335,47 @@ fn problem(status: u16, detail: &str) -> Response {
 
 async fn submit(State(face): State<Face>, Json(request): Json<Value>) -> Response {
     match take(&mut face.shared.memory.lock().unwrap(), &request) {
+        (422, error) => problem(422, error["errors"][0]["detail"].as_str().unwrap()),
         (409, _) => problem(409, "the id is known with another spec"),
         (status, task) => (StatusCode::from_u16(status).unwrap(), Json(task)).into_response(),
     }
 }
 
-async fn batch(State(face): State<Face>, Json(requests): Json<Vec<Value>>) -> Json<Value> {
+async fn batch(State(face): State<Face>, headers: HeaderMap, body: String) -> Json<Value> {
+    let is_lines = headers.get("content-type").is_some_and(|of| of == "application/x-ndjson");
+    let requests: Vec<Value> = if is_lines {
+        body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    } else {
+        serde_json::from_str(&body).unwrap()
+    };
     let mut memory = face.shared.memory.lock().unwrap();
-    let entries = requests.iter().map(|request| {
-        let (status, task) = take(&mut memory, request);
-        json!({ "id": task["id"], "status": status })
+    let entries = requests.iter().map(|request| match take(&mut memory, request) {
+        (422, error) => json!({ "id": null, "status": 422, "error": error }),
+        (status, task) => json!({ "id": task["id"], "status": status }),
     });
     Json(entries.collect())
+}
+
+fn has_ended(task: &Value) -> bool {
+    !matches!(task["state"].as_str(), Some("queued" | "running"))
 }
 
 type Pairs = Query<HashMap<String, String>>;
 
 async fn task(State(face): State<Face>, Path(id): Path<String>, Query(query): Pairs) -> Response {
     let mut changes = face.shared.changes.subscribe();
+    let hold: f64 = query.get("wait").map_or(0.0, |wait| wait.parse().unwrap());
+    let over = tokio::time::Instant::now() + std::time::Duration::from_secs_f64(hold);
     loop {
         let known = face.shared.memory.lock().unwrap().tasks.iter().find(|task| task["id"] == *id).cloned();
         match known {
             None => return problem(404, "no such task"),
-            Some(task) if task["state"] != "queued" || !query.contains_key("wait") => {
+            Some(task) if has_ended(&task) || tokio::time::Instant::now() >= over => {
                 return Json(task).into_response();
             }
-            Some(_) => changes.changed().await.unwrap(),
+            Some(_) => {
+                let _ = tokio::time::timeout_at(over, changes.changed()).await;
+            }
         }
     }
 }
@@ -297,7 +396,11 @@ async fn list(State(face): State<Face>, Query(query): Pairs) -> Response {
     let memory = face.shared.memory.lock().unwrap();
     let from: usize = query.get("cursor").map_or(0, |cursor| cursor.parse().unwrap());
     let limit: usize = query.get("limit").map_or(50, |limit| limit.parse().unwrap());
-    let wanted = |task: &&Value| query.get("state").is_none_or(|state| task["state"] == **state);
+    let wanted = |task: &&Value| {
+        ["state", "pool", "group"]
+            .iter()
+            .all(|name| query.get(*name).is_none_or(|text| task[*name] == **text))
+    };
     let matching: Vec<Value> = memory.tasks.iter().rev().filter(wanted).cloned().collect();
     let page: Vec<Value> = matching.iter().skip(from).take(limit).cloned().collect();
     let next = (matching.len() > from + limit).then(|| (from + limit).to_string());
@@ -308,10 +411,16 @@ async fn outcomes(State(face): State<Face>, Query(query): Pairs) -> Json<Value> 
     let after: usize = query["after"].parse().unwrap();
     let mut changes = face.shared.changes.subscribe();
     loop {
-        let found: Vec<Value> =
-            face.shared.memory.lock().unwrap().outcomes.iter().skip(after).take(2).cloned().collect();
-        if !found.is_empty() {
-            return Json(json!({ "next": after + found.len(), "outcomes": found }));
+        let is_wanted = |outcome: &&Value| query.get("group").is_none_or(|group| outcome["group"] == **group);
+        let found: Vec<Value> = {
+            let memory = face.shared.memory.lock().unwrap();
+            memory.outcomes.iter().skip(after).filter(is_wanted).take(2).cloned().collect()
+        };
+        if let Some(last) = found.last() {
+            return Json(json!({ "next": last["seq"], "outcomes": found }));
+        }
+        if !query.contains_key("wait") {
+            return Json(json!({ "next": after, "outcomes": [] }));
         }
         changes.changed().await.unwrap();
     }

@@ -8,7 +8,7 @@ use clb_client::{Client, Error};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use super::super::lines::{Chunk, Line};
+use super::super::lines::{Chunk, Line, reason};
 use super::super::output::remark;
 use super::progress::Progress;
 use super::waiting::Waiting;
@@ -186,10 +186,4 @@ impl<'a> Load<'a> {
         }
         Err(failure)
     }
-}
-
-fn reason(entry: &BatchEntry) -> String {
-    let Some(error) = &entry.error else { return format!("refused with {}", entry.status) };
-    let wrong: Vec<String> = error.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
-    if wrong.is_empty() { error.detail.clone() } else { wrong.join("; ") }
 }

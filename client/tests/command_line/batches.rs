@@ -1,0 +1,76 @@
+use std::collections::HashSet;
+
+use crate::program::{finish, interrupt, run, run_with_input, start_with_input};
+use crate::stand_in::worker::shell;
+use crate::stand_in::{Manner, StandIns};
+
+const GOOD: &str = r#"{"kind": "command", "command": ["echo", "a"]}"#;
+
+#[tokio::test]
+async fn every_line_becomes_a_task_of_one_group_that_is_printed() {
+    let cluster = StandIns::start([Manner::BreaksOff, Manner::Serves]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tasks.ndjson");
+    std::fs::write(&file, format!("{GOOD}\n\n").repeat(12_000)).unwrap();
+    let done = run(&cluster, &["batch", file.to_str().unwrap()]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+
+    let memory = cluster.memory();
+    assert_eq!(memory.tasks.len(), 12_000, "what was sent twice is there once");
+    let groups: HashSet<&str> = memory.tasks.iter().map(|task| task["group"].as_str().unwrap()).collect();
+    assert_eq!(groups, HashSet::from([done.stdout.trim()]));
+    assert!(done.stdout.starts_with("batch-"));
+}
+
+#[tokio::test]
+async fn waiting_tells_by_the_exit_code_whether_all_succeeded() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.employ(shell);
+    let own_group = r#"{"kind": "command", "command": ["echo", "a"], "group": "own"}"#;
+    let lines = format!("{GOOD}\n{own_group}\n{GOOD}");
+    let done = run_with_input(&cluster, &["batch", "-", "--wait", "--group", "g"], &lines).await;
+    assert_eq!((done.code, done.stdout.as_str()), (0, "g\n"), "{done:?}");
+    assert!(done.stderr.contains("3 succeeded, 0 failed"), "{done:?}");
+
+    let failing = lines.replace("echo", "exit").replace("\"a\"", "\"1\"");
+    let done = run_with_input(&cluster, &["batch", "-", "--wait", "--json"], &failing).await;
+    assert_eq!((done.code, &done.json()["ended"]["failed"]), (1, &3.into()), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_mistake_is_named_by_its_line() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let no_json = format!("{GOOD}\n{{\"kind\"\n{GOOD}");
+    let done = run_with_input(&cluster, &["batch", "-"], &no_json).await;
+    assert_eq!(done.code, 2);
+    assert!(done.stderr.contains("line 2: no JSON object"), "{done:?}");
+    assert_eq!(cluster.memory().tasks.len(), 1, "what stood before it was submitted");
+
+    let refused = format!("{GOOD}\n\n{}\n", GOOD.replace("\"command\",", "\"dance\","));
+    let done = run_with_input(&cluster, &["batch", "-"], &refused).await;
+    assert_eq!(done.code, 4);
+    assert!(done.stderr.contains("line 3: /kind must be"), "{done:?}");
+}
+
+#[tokio::test]
+async fn keep_going_names_every_mistake_and_submits_the_rest() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let lines = format!("{GOOD}\nnonsense\n{}\n{GOOD}", GOOD.replace("\"command\",", "\"dance\","));
+    let done = run_with_input(&cluster, &["batch", "-", "--keep-going"], &lines).await;
+    assert_eq!(done.code, 2, "the code of the first mistake");
+    assert!(done.stderr.contains("line 2: ") && done.stderr.contains("line 3: "), "{done:?}");
+    assert!(done.stderr.contains("2 submitted, 0 known already, 2 refused"), "{done:?}");
+    assert_eq!(cluster.memory().tasks.len(), 2);
+}
+
+#[tokio::test]
+async fn ctrl_c_while_waiting_says_how_to_come_back() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let child = start_with_input(&cluster, &["batch", "-", "--wait", "--group", "g"], GOOD).await;
+    cluster.until_asked("GET /api/v1/outcomes").await;
+    interrupt(&child);
+    let done = finish(child).await;
+    assert_eq!((done.code, done.stdout.as_str()), (130, "g\n"));
+    assert!(done.stderr.contains("clb wait --group 'g'"), "{done:?}");
+    assert_eq!(cluster.memory().tasks[0]["state"], "queued");
+}

@@ -1,0 +1,12 @@
+//! The real `clb` against stand-ins for the orchestrators: what it prints, and the codes that it exits with.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod asking;
+mod batches;
+mod mapping;
+mod operating;
+mod program;
+#[path = "../stand_in/mod.rs"]
+mod stand_in;
+mod submitting;

@@ -1,0 +1,159 @@
+//! What operators ask for: pools, explanations, replays, single workers, outputs.
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::{Face, Manner, Pairs, problem, worker_view};
+
+pub(super) fn routes() -> Router<Face> {
+    Router::new()
+        .route("/api/v1/tasks/cancel", post(cancel_many))
+        .route("/api/v1/tasks/replay", post(replay_many))
+        .route("/api/v1/tasks/{id}/replay", post(replay))
+        .route("/api/v1/tasks/{id}/explain", get(explain))
+        .route("/api/v1/tasks/{id}/output", get(output))
+        .route("/api/v1/logs", get(logs))
+        .route("/api/v1/pools", get(pools))
+        .route("/api/v1/pools/{name}", any(pool))
+        .route("/api/v1/pools/{name}/{order}", post(order_pool))
+        .route("/api/v1/workers/{name}/{order}", post(order_worker))
+}
+
+async fn cancel_many(State(face): State<Face>, Json(body): Json<Value>) -> Json<Value> {
+    face.shared.memory.lock().unwrap().orders.push(body);
+    Json(json!({ "cancelled": 3 }))
+}
+
+async fn replay_many(State(face): State<Face>, Json(body): Json<Value>) -> Json<Value> {
+    face.shared.memory.lock().unwrap().orders.push(body);
+    Json(json!({ "replayed": 2, "known": 1, "refused": 1 }))
+}
+
+async fn replay(State(face): State<Face>, Path(id): Path<String>) -> Response {
+    let memory = face.shared.memory.lock().unwrap();
+    match memory.tasks.iter().find(|task| task["id"] == *id).cloned() {
+        None => problem(404, "no such task"),
+        Some(task) if task["state"] == "queued" => problem(409, "the task has not ended"),
+        Some(mut task) => {
+            task["replay_of"] = task["id"].clone();
+            (StatusCode::CREATED, Json(task)).into_response()
+        }
+    }
+}
+
+async fn explain(Path(id): Path<String>) -> Json<Value> {
+    let candidate = json!({
+        "worker": "worker-1", "state": "ready", "free_slots": 0, "slots": 16, "score": null, "is_eligible": false,
+        "reason": "it is full",
+    });
+    let waiting =
+        json!({ "reason": "no_free_slot", "detail": "every worker is full", "until": null, "ahead": 7 });
+    Json(json!({
+        "id": id, "state": "queued", "summary": "It waits for a free slot.", "waiting": waiting, "placement": null,
+        "candidates": [candidate],
+    }))
+}
+
+/// The first half, and then nothing more until the task has ended.
+async fn output(State(face): State<Face>, Path(id): Path<String>, Query(query): Pairs) -> Response {
+    let mut changes = face.shared.changes.subscribe();
+    loop {
+        let task = face.shared.memory.lock().unwrap().tasks.iter().find(|task| task["id"] == *id).cloned();
+        match task {
+            None => return problem(404, "no such task"),
+            Some(task) if task["kind"] != "command" => return problem(409, "the task is no command"),
+            Some(task) if super::has_ended(&task) => {
+                let text = task["result"][&query["stream"]].as_str().unwrap_or_default().to_owned();
+                return text.into_response();
+            }
+            Some(task) if !task["live"].is_null() => {
+                let text = task["live"][&query["stream"]].as_str().unwrap().to_owned();
+                let attempt: u64 = query["attempt"].parse().unwrap();
+                let mut manner = face.manner.clone();
+                let over = async move {
+                    let is_over =
+                        |task: Value| super::has_ended(&task) || task["attempt"].as_u64() > Some(attempt);
+                    while !is_over(face.task(&id)) {
+                        changes.changed().await.unwrap();
+                    }
+                };
+                let rest = async move {
+                    tokio::select! {
+                        () = over => Ok::<_, std::io::Error>(Bytes::new()),
+                        _ = manner.wait_for(|manner| *manner != Manner::Serves) => Err(std::io::Error::other("killed")),
+                    }
+                };
+                let first = futures::future::ready(Ok(Bytes::from(text)));
+                let pieces =
+                    futures::StreamExt::chain(futures::stream::once(first), futures::stream::once(rest));
+                return axum::body::Body::from_stream(pieces).into_response();
+            }
+            Some(_) => changes.changed().await.unwrap(),
+        }
+    }
+}
+
+async fn logs(State(_): State<Face>, Query(query): Pairs) -> Json<Value> {
+    let line = json!({
+        "seq": 5, "at": "2026-01-01T00:00:00Z", "container": "worker-1", "container_id": 1, "task": query["task"],
+        "message": "sleeps",
+    });
+    let lines = if query["after"] == "0" { vec![line] } else { vec![] };
+    Json(json!({ "logs": lines, "next": 5 }))
+}
+
+async fn pools(State(face): State<Face>) -> Json<Value> {
+    Json(json!({ "pools": face.shared.memory.lock().unwrap().pools }))
+}
+
+async fn pool(State(face): State<Face>, method: Method, Path(name): Path<String>, body: Bytes) -> Response {
+    let mut memory = face.shared.memory.lock().unwrap();
+    let place = memory.pools.iter().position(|pool| pool["name"] == *name);
+    match (method, place) {
+        (Method::PUT, place) => {
+            let spec: Value = serde_json::from_slice(&body).unwrap();
+            let pool = pool_view(&name, &spec);
+            place.map(|place| memory.pools.remove(place));
+            memory.pools.push(pool.clone());
+            Json(pool).into_response()
+        }
+        (_, None) => problem(404, "no such pool"),
+        (Method::DELETE, Some(place)) => {
+            memory.pools.remove(place);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        (_, Some(place)) => Json(memory.pools[place].clone()).into_response(),
+    }
+}
+
+async fn order_pool(State(face): State<Face>, Path((name, order)): Path<(String, String)>) -> Response {
+    let mut memory = face.shared.memory.lock().unwrap();
+    let Some(pool) = memory.pools.iter_mut().find(|pool| pool["name"] == *name) else {
+        return problem(404, "no such pool");
+    };
+    pool["is_paused"] = (order == "pause").into();
+    Json(pool.clone()).into_response()
+}
+
+async fn order_worker(Path((name, order)): Path<(String, String)>) -> Response {
+    match name.strip_prefix("worker-").and_then(|slot| slot.parse().ok()) {
+        Some(slot) => {
+            let state = if order == "resume" { "ready" } else { "draining" };
+            Json(worker_view(slot, state, 0.0)).into_response()
+        }
+        None => problem(404, "no such worker"),
+    }
+}
+
+fn pool_view(name: &str, spec: &Value) -> Value {
+    json!({
+        "name": name, "source": "api", "spec": spec, "state": "ready", "reason": null, "is_paused": false,
+        "workers": { "ready": spec["workers"], "wanted": spec["workers"] }, "tasks": { "queued": 0, "running": 0 },
+        "since": "2026-01-01T00:00:00Z",
+    })
+}
