@@ -43,8 +43,10 @@ Exit codes:
   124  submit --wait: the command took longer than its timeout; wait: than --timeout
   130  interrupted (Ctrl-C; the tasks go on); submit --wait: the task was cancelled
   141  whoever read the output went away
-submit --wait exits with the code of the command itself, with 128 + N when signal N ended it, and with 125 when
-it is not the command that failed: the cluster was not reached or refused, or the task was lost with its workers.";
+
+submit --wait exits with the code of the command itself, with 128 + N when \
+signal N ended it, and with 125 when it is not the command that failed: the \
+cluster was not reached or refused, or the task was lost with its workers.";
 
 /// What `clb` is called with.
 #[derive(Debug, Parser)]
@@ -56,13 +58,13 @@ it is not the command that failed: the cluster was not reached or refused, or th
     propagate_version = true
 )]
 pub(crate) struct CommandLine {
-    #[command(flatten)]
-    cluster: ClusterOptions,
     /// Print JSON: one document, or one a line where there may be many
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    cluster: ClusterOptions,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,14 +14,14 @@ const PAGE: u32 = 500;
 /// Which tasks, and how many.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListOptions {
-    #[command(flatten)]
-    filters: Filters,
     /// How many at most
     #[arg(long, short = 'n', value_name = "N", default_value = "50")]
     limit: u64,
     /// All of them
     #[arg(long, conflicts_with = "limit")]
     all: bool,
+    #[command(flatten)]
+    filters: Filters,
 }
 
 /// Prints them, a page at a time.

@@ -31,8 +31,6 @@ const MOST_BYTES: usize = 16 << 20;
 /// Which command, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MapOptions {
-    #[command(flatten)]
-    task: TaskOptions,
     /// Print the outputs in the order of the lines, not of the ends
     #[arg(long, short = 'k')]
     keep_order: bool,
@@ -47,6 +45,8 @@ pub(crate) struct MapOptions {
     /// any of these the line is the last argument
     #[arg(last = true, value_name = "COMMAND", required = true)]
     command: Vec<String>,
+    #[command(flatten)]
+    task: TaskOptions,
 }
 
 /// A line on its way.

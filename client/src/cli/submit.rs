@@ -23,8 +23,6 @@ const MOST_INPUT: u64 = 1 << 20;
 /// What is submitted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubmitOptions {
-    #[command(flatten)]
-    task: TaskOptions,
     /// What the command reads: a file, or - for the standard input of this command
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sleep", "spin"])]
     stdin: Option<PathBuf>,
@@ -51,6 +49,8 @@ pub(crate) struct SubmitOptions {
         conflicts_with_all = ["sleep", "spin"]
     )]
     command: Vec<String>,
+    #[command(flatten)]
+    task: TaskOptions,
 }
 
 impl SubmitOptions {
