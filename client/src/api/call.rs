@@ -76,8 +76,8 @@ impl Call {
         Self { method: Method::POST, body, content_type: "application/x-ndjson", ..Self::get(path) }
     }
 
-    pub(super) fn with_key(self, key: Option<&str>) -> Self {
-        Self { idempotency_key: key.map(str::to_owned), ..self }
+    pub(super) fn with_key(self, key: &str) -> Self {
+        Self { idempotency_key: Some(key.to_owned()), ..self }
     }
 
     pub(super) fn post_nothing(path: impl Into<String>) -> Self {

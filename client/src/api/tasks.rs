@@ -60,14 +60,9 @@ impl Client {
         Ok(entries)
     }
 
-    /// Submits a task that is written in JSON already. With a `key` the task needs no id: the same key is
-    /// the same task. Without, give it an id, or a repetition makes a second one.
-    pub async fn submit_json(
-        &self,
-        task: &serde_json::Map<String, serde_json::Value>,
-        key: Option<&str>,
-    ) -> Result<TaskView, Error> {
-        self.ask(Call::post("/api/v1/tasks", task)?.with_key(key)).await
+    /// Submits a task that is named by a text of up to 255 characters: the same key is the same task.
+    pub async fn submit_with_key(&self, request: &TaskRequest, key: &str) -> Result<TaskView, Error> {
+        self.ask(Call::post("/api/v1/tasks", request)?.with_key(key)).await
     }
 
     /// Submits up to 10,000 tasks that are written already, one JSON object a line and 32 MiB at most. Each

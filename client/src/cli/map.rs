@@ -126,7 +126,7 @@ impl Map<'_> {
             let words = self.template.fill(&input, self.places + 1);
             let id = TaskId::now();
             let work = Work::Command(self.options.task.command(words)?);
-            let task = self.options.task.task(&work, Some(id))?;
+            let task = self.options.task.task(work, Some(id));
             let json = serde_json::to_vec(&task).map_err(|error| refuse(error.to_string()))?;
             self.ready.push_back((Job { place: self.places, number, input }, id, json));
             self.places += 1;

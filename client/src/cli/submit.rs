@@ -99,8 +99,11 @@ pub(super) fn own_failure(failure: &Failure) -> u8 {
 
 async fn submit(options: &SubmitOptions, client: &Client) -> Result<TaskView, Failure> {
     let id = options.key.is_none().then(|| options.id.unwrap_or_else(TaskId::now));
-    let task = options.task.task(&options.work()?, id)?;
-    Ok(client.submit_json(&task, options.key.as_deref()).await?)
+    let task = options.task.task(options.work()?, id);
+    Ok(match options.key.as_deref() {
+        Some(key) => client.submit_with_key(&task, key).await?,
+        None => client.submit(task).await?,
+    })
 }
 
 async fn wait(options: &SubmitOptions, client: &Client, printer: Printer) -> Done {

@@ -1,8 +1,7 @@
 //! What a task may ask for beside its work: the options that `submit` and `map` share.
 
-use clb_client::protocol::task::{Argv, Command, Work};
+use clb_client::protocol::task::{Argv, Command, RetryRequest, TaskRequest, Work};
 use clb_client::protocol::{TaskId, Timestamp};
-use serde_json::{Map, Value, json};
 
 use super::values::{parse_pair, parse_seconds, parse_time};
 use crate::failure::Failure;
@@ -54,30 +53,18 @@ impl TaskOptions {
     }
 
     /// The task as it is submitted.
-    pub(super) fn task(&self, work: &Work, id: Option<TaskId>) -> Result<Map<String, Value>, Failure> {
-        let Ok(Value::Object(mut task)) = serde_json::to_value(work) else {
-            return Err(Failure::Usage("the command cannot be written as JSON".to_owned()));
-        };
-        let labels: Map<String, Value> =
-            self.labels.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
-        let retry = self.retry_delay.map(|delay| json!({ "delay": delay }));
-        let fields = [
-            ("id", id.map(|id| id.to_string().into())),
-            ("pool", self.pool.as_deref().map(Value::from)),
-            ("priority", self.priority.map(Value::from)),
-            ("timeout", self.timeout.map(Value::from)),
-            ("max_attempts", self.max_attempts.map(Value::from)),
-            ("retry", retry),
-            ("not_before", self.not_before.map(|at| at.to_string().into())),
-            ("group", self.group.as_deref().map(Value::from)),
-            ("labels", (!labels.is_empty()).then_some(labels.into())),
-        ];
-        for (name, value) in fields {
-            if let Some(value) = value {
-                task.insert(name.to_owned(), value);
-            }
-        }
-        Ok(task)
+    pub(super) fn task(&self, work: Work, id: Option<TaskId>) -> TaskRequest {
+        let mut task = TaskRequest::new(work);
+        task.id = id;
+        task.pool.clone_from(&self.pool);
+        task.priority = self.priority;
+        task.timeout = self.timeout;
+        task.max_attempts = self.max_attempts.map(i64::from);
+        task.retry = self.retry_delay.map(|delay| RetryRequest { delay: Some(delay), ..Default::default() });
+        task.not_before = self.not_before;
+        task.group.clone_from(&self.group);
+        task.labels = self.labels.iter().cloned().collect();
+        task
     }
 }
 
