@@ -99,8 +99,7 @@ async fn layer_of(image: &str) -> Bytes {
 }
 
 fn digest(blob: &Bytes) -> String {
-    let hex: String = Sha256::digest(blob).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{:x}", Sha256::digest(blob))
 }
 
 async fn manifest(State(shelf): State<Arc<Shelf>>) -> Response {

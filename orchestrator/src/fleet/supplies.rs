@@ -105,7 +105,7 @@ impl Supplies {
         let program = read(path.clone())
             .await
             .map_err(|error| format!("the worker's program {} cannot be read: {error}", path.display()))?;
-        let mut hash: String = Sha256::digest(&program).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut hash = format!("{:x}", Sha256::digest(&program));
         hash.truncate(HASH_DIGITS);
         let volume = format!("{}-worker-{hash}", self.node.options.cluster);
         let filled = self.docker.fill_program_volume(&volume, image, &program).await;

@@ -132,8 +132,8 @@ fn parse(body: &[u8]) -> Result<PoolSpec, Refusal> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let spec = serde_path_to_error::deserialize::<_, PoolSpec>(&mut reader).map_err(|error| {
         if error.inner().classify() == serde_json::error::Category::Data {
-            let pointer: String =
-                segments(error.path()).iter().map(|part| format!("/{}", escape(part))).collect();
+            let parts = segments(error.path());
+            let pointer = parts.iter().fold(String::new(), |pointer, part| pointer + "/" + &escape(part));
             let detail = error.inner().to_string();
             let detail = detail.split(" at line ").next().unwrap_or_default();
             return Refusal::invalid(vec![FieldError::at(pointer, detail)]);
@@ -141,6 +141,10 @@ fn parse(body: &[u8]) -> Result<PoolSpec, Refusal> {
         not_json(error.inner())
     })?;
     reader.end().map_err(|error| not_json(&error))?;
+    // An array would be read as the fields in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Refusal::invalid(vec![FieldError::at("", "must be an object")]));
+    }
     Ok(spec)
 }
 

@@ -1,4 +1,4 @@
-//! A Debian with Python 3 and ImageMagick, as callers' pools have: an image that knows nothing of CLB. It is
+//! A Debian with Python 3 and `ImageMagick`, as callers' pools have: an image that knows nothing of CLB. It is
 //! made once on a machine and kept, for it takes a minute.
 
 use std::fs::File;
