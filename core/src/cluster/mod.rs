@@ -97,7 +97,8 @@ impl Cluster {
     /// Takes in one fact and answers with everything that follows from it.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Output {
         let mut out = Output::default();
-        let concerns_pools = concerns_pools(&input) || !self.unsettled.is_empty();
+        let is_report = matches!(input, Input::WorkerReported { .. });
+        let concerns_pools = concerns_pools(&input) || is_report && !self.unsettled.is_empty();
         match input {
             Input::Submitted(tasks) => self.accept(tasks, now, &mut out),
             Input::Stored(ids) => self.enqueue(&ids, now),

@@ -17,7 +17,7 @@ use crate::http::{Answer, Call};
 use crate::patience::{SOON, eventually};
 
 /// Longer than an orchestrator waits for a leader before it says that there is none.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 /// How long one request waits for the end of a task, in seconds.
 const WAIT_S: u64 = 20;
 
@@ -80,7 +80,11 @@ impl Cluster {
 
     /// The first answer of any orchestrator that has a leader, beginning with the one that answered last:
     /// a frozen one takes a request and says nothing.
-    async fn ask(&self, patience: Duration, call: impl Fn(&Door) -> Call) -> Result<Answer, String> {
+    pub(super) async fn ask(
+        &self,
+        patience: Duration,
+        call: impl Fn(&Door) -> Call,
+    ) -> Result<Answer, String> {
         let mut complaint = String::new();
         let first = self.answered_last.load(Ordering::Relaxed);
         for number in [first, 1 - first] {

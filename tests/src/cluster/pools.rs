@@ -6,17 +6,26 @@ use clb_protocol::task::{Argv, Command, TaskRequest, Work};
 use serde_json::Value;
 
 use super::Cluster;
-use super::ask::states;
+use super::ask::{Door, PATIENCE, states};
 use crate::http::{Answer, Call};
 use crate::patience::{LONG, SOON, eventually};
 
 impl Cluster {
     /// Asks for a pool; the answer is the leader's, whatever it is.
     pub async fn put_pool(&self, name: &str, spec: &Value) -> Answer {
-        let path = format!("/api/v1/pools/{name}");
-        let call =
-            |method| Call::new(method, self.doors()[0].url(&path)).header("content-type", "application/json");
-        call("PUT").body(spec.to_string()).send().await
+        let call = |path: &str, door: &Door| {
+            let call = Call::new("PUT", door.url(path)).header("content-type", "application/json");
+            call.body(spec.to_string())
+        };
+        self.answer_of(&format!("/api/v1/pools/{name}"), call).await
+    }
+
+    /// The answer of whichever orchestrator has a leader.
+    async fn answer_of(&self, path: &str, call: impl Fn(&str, &Door) -> Call) -> Answer {
+        eventually(&format!("an answer to {path}"), SOON, async || {
+            self.ask(PATIENCE, |door| call(path, door)).await
+        })
+        .await
     }
 
     /// Asks for a pool and waits until it is as it should be.
@@ -31,12 +40,13 @@ impl Cluster {
 
     /// `DELETE` of a pool.
     pub async fn delete_pool(&self, name: &str) -> Answer {
-        Call::new("DELETE", self.doors()[0].url(&format!("/api/v1/pools/{name}"))).send().await
+        let call = |path: &str, door: &Door| Call::new("DELETE", door.url(path));
+        self.answer_of(&format!("/api/v1/pools/{name}"), call).await
     }
 
     /// `POST` without a body.
     pub async fn command(&self, path: &str) -> Answer {
-        Call::new("POST", self.doors()[0].url(path)).send().await
+        self.answer_of(path, |path, door| Call::new("POST", door.url(path))).await
     }
 
     /// A pool as it stands; an error while nobody knows.
