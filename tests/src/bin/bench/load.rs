@@ -98,10 +98,15 @@ pub(crate) async fn warm_up(address: &str) {
     single_calls(address, WARM_UP_TASKS, BATCH_CONNECTIONS).await;
 }
 
-/// One task after the other on an idle system, from its submission until its result is here.
+/// One task after the other on an idle system, from its submission until its result is here: two requests.
+/// Between them, a request that does nothing shows what the way alone takes.
 pub(crate) async fn latency(caller: &mut Caller) -> Value {
-    let (mut whole, mut accepted) = (Vec::new(), Vec::new());
+    let (mut whole, mut accepted, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..LATENCY_SAMPLES {
+        tokio::time::sleep(REST).await;
+        let began = Instant::now();
+        caller.call("/healthz", None, StatusCode::OK).await;
+        bare.push(began.elapsed().as_secs_f64() * 1_000.0);
         tokio::time::sleep(REST).await;
         let id = TaskId::now();
         let task = format!(r#"{{"id":"{id}","kind":"sleep","seconds":0,"add":[3,4]}}"#);
@@ -114,7 +119,12 @@ pub(crate) async fn latency(caller: &mut Caller) -> Value {
         assert_eq!(done.state, "succeeded");
     }
     let figures = |of: &[f64]| json!({"p50": rounded(quantile(of, 0.5)), "p99": rounded(quantile(of, 0.99))});
-    json!({"samples": LATENCY_SAMPLES, "submit_to_result": figures(&whole), "submit_to_201": figures(&accepted)})
+    json!({
+        "samples": LATENCY_SAMPLES,
+        "submit_to_result": figures(&whole),
+        "submit_to_201": figures(&accepted),
+        "request_that_does_nothing": figures(&bare),
+    })
 }
 
 /// Tasks per second, one call for each, until all outcomes are here.
