@@ -36,6 +36,8 @@ pub struct Images {
     pub client: String,
     /// The fixture.
     pub fixture: String,
+    /// Not an image: the command line, for this machine.
+    pub clb: PathBuf,
 }
 
 /// Builds everything once in this process. Without an engine it fails with one sentence.
@@ -68,6 +70,7 @@ async fn build() -> Result<Images, String> {
         broken_worker: image("worker-broken", &["fixture"], &[BROKEN, NOBODY]).await?,
         client: image("client", &["clb"], &[r#"ENTRYPOINT ["/clb"]"#, NOBODY]).await?,
         fixture: image("fixture", &["fixture"], &[r#"ENTRYPOINT ["/fixture"]"#]).await?,
+        clb: programs.clb.clone(),
     })
 }
 
@@ -77,8 +80,13 @@ struct Artifact {
     executable: Option<PathBuf>,
 }
 
-/// A folder with the programs.
-struct Programs(TempDir);
+/// The programs.
+struct Programs {
+    /// All of them, as they go into images.
+    folder: TempDir,
+    /// The command line, where cargo put it.
+    clb: PathBuf,
+}
 
 impl Programs {
     /// Has cargo build them with the profile of this very process.
@@ -97,11 +105,15 @@ impl Programs {
             return Err(format!("cargo build failed:\n{}", String::from_utf8_lossy(&done.stderr)));
         }
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let mut clb = PathBuf::new();
         for line in String::from_utf8_lossy(&done.stdout).lines() {
             let Ok(Artifact { executable: Some(program) }) = serde_json::from_str(line) else { continue };
             strip(&program, &folder.path().join(program.file_name().unwrap_or_default())).await?;
+            if program.file_name().is_some_and(|name| name == "clb") {
+                clb = program;
+            }
         }
-        Ok(Self(folder))
+        Ok(Self { folder, clb })
     }
 
     /// Makes an image that holds some of them in its root and nothing else.
@@ -109,7 +121,7 @@ impl Programs {
         let tag = format!("{}{name}", run::prefix());
         let archive = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
         let mut tar = Command::new("tar");
-        tar.arg("-C").arg(self.0.path()).args(["--owner=0", "--group=0", "-cf"]).arg(archive.path());
+        tar.arg("-C").arg(self.folder.path()).args(["--owner=0", "--group=0", "-cf"]).arg(archive.path());
         succeeds(tar.args(programs)).await?;
         let archive = archive.path().to_string_lossy();
         let mut arguments = vec!["import"];

@@ -2,6 +2,7 @@
 //! own. It is removed when it goes out of scope, and says everything it knows when a test failed.
 
 mod ask;
+mod command_line;
 mod containers;
 pub mod expect;
 pub mod pools;

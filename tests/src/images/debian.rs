@@ -1,5 +1,5 @@
 //! A Debian with Python 3 and `ImageMagick`, as callers' pools have: an image that knows nothing of CLB. It is
-//! made once on a machine and kept, for it takes a minute.
+//! made once on a machine and kept, for it takes a minute: from the published one, or with debootstrap.
 
 use std::fs::File;
 use std::path::Path;
@@ -14,6 +14,12 @@ use crate::engine::try_docker;
 const TAG: &str = "clb-tests-debian:bookworm-python3-imagemagick";
 const SUITE: &str = "bookworm";
 const PACKAGES: &str = "--include=python3-minimal,imagemagick";
+const PUBLISHED: &str = "debian:bookworm-slim";
+const DOCKERFILE: &str = r#"FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends python3-minimal imagemagick && rm -r /var/lib/apt/lists/*
+ENV OF_THE_IMAGE=kept
+ENTRYPOINT ["/bin/false"]
+"#;
 /// Nobody reads these in a test.
 const NEEDLESS: [&str; 4] = ["usr/share/doc", "usr/share/man", "usr/share/locale", "var/lib/apt/lists"];
 
@@ -22,7 +28,7 @@ pub async fn debian() -> &'static str {
     static MADE: OnceCell<Result<(), String>> = OnceCell::const_new();
     match MADE.get_or_init(have).await {
         Ok(()) => TAG,
-        Err(why) => panic!("an image of Debian cannot be made (debootstrap is needed): {why}"),
+        Err(why) => panic!("an image of Debian can be neither pulled nor made here with debootstrap: {why}"),
     }
 }
 
@@ -34,6 +40,10 @@ async fn have() -> Result<(), String> {
     if try_docker(&["image", "inspect", TAG]).await.is_ok() {
         return Ok(());
     }
+    let pulled = pull().await;
+    if pulled.is_ok() {
+        return pulled;
+    }
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let root = folder.path().join("root");
     let mut debootstrap = Command::new("debootstrap");
@@ -42,6 +52,14 @@ async fn have() -> Result<(), String> {
         drop(std::fs::remove_dir_all(root.join(needless)));
     }
     import(&root, &folder.path().join("image.tar")).await
+}
+
+/// From the published image, where that can be had.
+async fn pull() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    std::fs::write(folder.path().join("Dockerfile"), DOCKERFILE).map_err(|error| error.to_string())?;
+    try_docker(&["pull", "--quiet", PUBLISHED]).await?;
+    try_docker(&["build", "--quiet", "--tag", TAG, &folder.path().to_string_lossy()]).await.map(drop)
 }
 
 async fn import(root: &Path, archive: &Path) -> Result<(), String> {

@@ -14,4 +14,5 @@ mod requests;
 mod store;
 mod tasks;
 mod turmoil;
+mod work;
 mod workers;
