@@ -1,5 +1,6 @@
-//! Programs that do nothing, run as tasks, beside bare fork, exec and wait of the same program with as many
-//! processes at once.
+//! Programs that do nothing, run as tasks, beside bare fork, exec and wait of the same file with as many
+//! processes at once. The workers have its folder as a mount: how fast the engine's own file system starts
+//! programs is not what is asked.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use clb_tests::cluster::WorkerKind;
+use clb_tests::images::images;
 use clb_tests::{Cluster, Setup};
 use serde_json::{Value, json};
 
@@ -18,12 +19,18 @@ const TASKS: usize = 10_000;
 const BATCH: usize = 500;
 const ROUNDS: usize = 5;
 const SLOTS: u16 = 16;
-const NO_OP: &str = r#"{"kind":"command","command":["/fixture","exit","0"]}"#;
+const WORKERS: usize = 3;
+const NO_OP: &str = r#"{"kind":"command","pool":"programs","command":["/programs/fixture","exit","0"]}"#;
 
 /// On a cluster of its own, whose workers have the program.
 pub(crate) async fn measure() -> Value {
-    let cluster = Setup::new().kind(WorkerKind::WithFixture).slots(SLOTS).start().await;
-    let at_once = usize::from(SLOTS) * cluster.worker_count();
+    let folder = fixture().parent().expect("a folder").to_owned();
+    let cluster = Setup::new().workers(1).option("CLB_MOUNT_PREFIXES", folder.display()).start().await;
+    let mounts = json!([{"source": folder, "target": "/programs", "read_only": true}]);
+    let image = &images().await.fixture;
+    let spec = json!({"image": image, "workers": WORKERS, "slots": SLOTS, "mounts": mounts});
+    cluster.has_pool("programs", &spec).await;
+    let at_once = usize::from(SLOTS) * WORKERS;
     let address = published(&cluster).await;
     run(&cluster, &address).await;
     let (mut bare, mut tasks, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
