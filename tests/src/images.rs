@@ -60,7 +60,7 @@ async fn build() -> Result<Images, String> {
         orchestrator: image(
             "orchestrator",
             &["clb-orchestrator", "clb-worker"],
-            &[r#"ENTRYPOINT ["/clb-orchestrator"]"#],
+            &[r#"ENTRYPOINT ["/clb-orchestrator"]"#, "ENV MALLOC_TRIM_THRESHOLD_=131072"],
         )
         .await?,
         worker: image("worker", &["clb-worker"], &[WORKER, NOBODY]).await?,

@@ -1,7 +1,5 @@
 //! One container: start, look at, stop, remove.
 
-use std::collections::BTreeMap;
-
 use bollard::container::LogOutput;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
@@ -24,8 +22,6 @@ const LONGEST_LINE: usize = 2_000;
 pub(crate) struct Inspection {
     /// Its full id.
     pub(crate) id: ContainerId,
-    /// Its name.
-    pub(crate) name: String,
     /// What it is.
     pub(crate) role: Role,
     /// Where it stands.
@@ -34,20 +30,10 @@ pub(crate) struct Inspection {
     pub(crate) exit_code: Option<i64>,
     /// Whether the kernel killed a process in it over its memory limit.
     pub(crate) oom_killed: bool,
-    /// Why it could not be started, in the engine's words.
-    pub(crate) error: Option<String>,
-    /// When its process last began.
-    pub(crate) started_at: Option<Timestamp>,
     /// When its process last ended.
     pub(crate) finished_at: Option<Timestamp>,
-    /// How often the engine has started it again by itself.
-    pub(crate) restart_count: u64,
     /// Its memory limit, where it has one.
     pub(crate) memory_limit_bytes: Option<u64>,
-    /// The image, by the name that it was made with.
-    pub(crate) image: String,
-    /// Its address on each network, where it runs.
-    pub(crate) addresses: BTreeMap<String, String>,
 }
 
 impl Docker {
@@ -124,27 +110,15 @@ fn inspection(container: ContainerInspectResponse) -> Option<Inspection> {
     let config = container.config.unwrap_or_default();
     let state = State::from(engine.status);
     let has_ended = matches!(state, State::Exited | State::Dead | State::Removing | State::Restarting);
-    let networks = container.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let memory = container.host_config.and_then(|host| host.memory);
     Some(Inspection {
         id: container.id?.into(),
-        name: container.name?.trim_start_matches('/').to_owned(),
         role: Role::of(&config.labels.unwrap_or_default()),
         state,
         exit_code: engine.exit_code.filter(|_| has_ended),
         oom_killed: engine.oom_killed.unwrap_or(false),
-        error: engine.error.filter(|error| !error.is_empty()),
-        started_at: engine.started_at.as_deref().and_then(moment),
         finished_at: engine.finished_at.as_deref().and_then(moment),
-        restart_count: container.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         memory_limit_bytes: memory.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
-        image: config.image.or(container.image).unwrap_or_default(),
-        addresses: networks
-            .into_iter()
-            .filter_map(|(network, endpoint)| {
-                Some((network, endpoint.ip_address.filter(|ip| !ip.is_empty())?))
-            })
-            .collect(),
     })
 }
 
@@ -202,8 +176,7 @@ mod tests {
         let seen = inspection(container).unwrap();
         assert_eq!((seen.state, seen.exit_code, seen.oom_killed), (State::Exited, Some(137), true));
         assert_eq!(seen.memory_limit_bytes, Some(268_435_456));
-        assert_eq!((seen.name.as_str(), seen.image.as_str()), ("clb-worker-1", "clb-worker"));
-        assert_eq!((seen.error, seen.addresses.len()), (None, 0));
+        assert_eq!(seen.id.as_str(), "0f00");
     }
 
     #[test]
@@ -216,7 +189,6 @@ mod tests {
         .unwrap();
         let seen = inspection(container).unwrap();
         assert_eq!((seen.state, seen.exit_code, seen.finished_at), (State::Running, None, None));
-        assert_eq!(seen.addresses["clb"], "172.18.0.2");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! program, the network without a way out.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use bollard::models::{
@@ -12,7 +13,7 @@ use bollard::query_parameters::{
     ContainerArchiveInfoOptionsBuilder, CreateImageOptionsBuilder, InspectNetworkOptions,
     ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder, UploadToContainerOptionsBuilder,
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use clb_protocol::ContainerId;
 use futures::{Stream, StreamExt};
 
@@ -25,7 +26,8 @@ pub(super) const PROGRAM: &str = "/.clb/clb-worker";
 const PROGRAM_NAME: &str = "clb-worker";
 /// How long a registry may say nothing.
 const PULL_SILENCE: Duration = Duration::from_mins(2);
-const TAR_BLOCK: usize = 512;
+/// What an archive of nothing takes.
+const SMALL_ARCHIVE_BYTES: usize = 2_048;
 
 impl Docker {
     /// Whether an image is on this machine.
@@ -99,7 +101,8 @@ impl Docker {
             return Ok(());
         }
         let to = UploadToContainerOptionsBuilder::default().path(PROGRAM_FOLDER).build();
-        let archive = bollard::body_full(archive_of(program));
+        let archive = archive_of(program).map_err(EngineError::unreadable)?;
+        let archive = bollard::body_full(archive);
         within(PATIENT, self.patient.upload_to_container(id, Some(to), archive)).await
     }
 
@@ -223,26 +226,13 @@ fn carrier(image: &str, volume: &str, labels: HashMap<String, String>) -> Contai
 }
 
 /// A tar archive that holds the program and nothing else.
-fn archive_of(program: &Bytes) -> Bytes {
-    let mut header = [0_u8; TAR_BLOCK];
-    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
-    put(0, PROGRAM_NAME);
-    put(100, "0000555\0");
-    put(108, "0000000\0");
-    put(116, "0000000\0");
-    put(124, &format!("{:011o}\0", program.len()));
-    put(136, "00000000000\0");
-    put(148, "        ");
-    put(156, "0");
-    put(257, "ustar\x0000");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let padding = program.len().next_multiple_of(TAR_BLOCK) - program.len();
-    let mut archive = BytesMut::with_capacity(program.len() + padding + 3 * TAR_BLOCK);
-    archive.put_slice(&header);
-    archive.put_slice(program);
-    archive.put_bytes(0, padding + 2 * TAR_BLOCK);
-    archive.freeze()
+fn archive_of(program: &Bytes) -> io::Result<Bytes> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(program.len() as u64);
+    header.set_mode(0o555);
+    let mut archive = tar::Builder::new(Vec::with_capacity(program.len() + SMALL_ARCHIVE_BYTES));
+    archive.append_data(&mut header, PROGRAM_NAME, &program[..])?;
+    Ok(archive.into_inner()?.into())
 }
 
 #[cfg(test)]
@@ -253,7 +243,7 @@ mod tests {
     fn the_archive_is_one_that_tar_reads() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.tar");
-        std::fs::write(&file, archive_of(&Bytes::from_static(b"#!program"))).unwrap();
+        std::fs::write(&file, archive_of(&Bytes::from_static(b"#!program")).unwrap()).unwrap();
         let tar = |arguments: &[&str]| {
             let done = std::process::Command::new("tar").args(arguments).arg(&file).output().unwrap();
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
