@@ -100,6 +100,10 @@ impl Map<'_> {
             if is_over && self.open.is_empty() && self.ready.is_empty() {
                 return Ok(());
             }
+            if self.open.is_empty() && !self.ready.is_empty() {
+                // The queue is full of other people's tasks.
+                continue;
+            }
             let has_room = self.ready.is_empty() && self.room() > 0;
             tokio::select! {
                 chunk = chunks.recv(), if has_room && !is_over => match chunk {
