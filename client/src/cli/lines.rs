@@ -20,7 +20,8 @@ const BUFFER: usize = 256 << 10;
 pub(super) struct Line {
     /// Which one, from 1.
     pub(super) number: u64,
-    pub(super) bytes: Vec<u8>,
+    /// What stands in it, or why it was not kept.
+    pub(super) bytes: Result<Vec<u8>, String>,
 }
 
 /// Lines that were there at the same time.
@@ -72,10 +73,17 @@ fn read<R: std::io::Read>(
         match reader.by_ref().take(LONGEST as u64 + 1).read_until(end, &mut bytes) {
             Ok(0) => break,
             Ok(length) if length > LONGEST => {
+                let is_whole = bytes.last() == Some(&end);
                 let detail = format!("is longer than {} MiB", LONGEST >> 20);
-                hand_out(Ok(chunk));
-                hand_out(Err(Failure::Line { number, detail }));
-                return;
+                chunk.push(Line { number, bytes: Err(detail) });
+                if !hand_out(Ok(std::mem::take(&mut chunk))) {
+                    return;
+                }
+                if !is_whole && let Err(source) = reader.skip_until(end) {
+                    hand_out(Err(Failure::Read { name: name.to_owned(), source }));
+                    return;
+                }
+                continue;
             }
             Ok(_) => {}
             Err(source) => {
@@ -87,7 +95,7 @@ fn read<R: std::io::Read>(
         if bytes.last() == Some(&end) {
             bytes.pop();
         }
-        chunk.push(Line { number, bytes });
+        chunk.push(Line { number, bytes: Ok(bytes) });
         let is_next_at_hand = reader.buffer().contains(&end);
         if (chunk.len() >= MOST_AT_ONCE || !is_next_at_hand) && !hand_out(Ok(std::mem::take(&mut chunk))) {
             return;
@@ -111,7 +119,7 @@ mod tests {
 
     #[test]
     fn lines_are_numbered_and_the_last_needs_no_end() {
-        let line = |number, bytes: &[u8]| Line { number, bytes: bytes.to_vec() };
+        let line = |number, bytes: &[u8]| Line { number, bytes: Ok(bytes.to_vec()) };
         assert_eq!(lines(b"a\n\nlonger line", b'\n'), [line(1, b"a"), line(2, b""), line(3, b"longer line")]);
         assert_eq!(lines(b"a\nb\0c\0", 0), [line(1, b"a\nb"), line(2, b"c")]);
     }
@@ -122,8 +130,16 @@ mod tests {
         let mut chunks = Vec::new();
         read(BufReader::new(text), b'\n', "-", |chunk| {
             chunks.push(chunk);
-            true
+            chunks.len() < 2
         });
-        assert!(matches!(chunks.last(), Some(Err(Failure::Line { number: 2, .. }))), "{chunks:?}");
+        let last = chunks.pop().unwrap().unwrap();
+        assert!(matches!(last[..], [Line { number: 2, bytes: Err(_) }]), "{last:?}");
+    }
+
+    #[test]
+    fn the_lines_after_one_that_is_too_long_are_read() {
+        let text = [&b"a\n"[..], &vec![b'x'; LONGEST + 7], b"\nb\n"].concat();
+        let kept: Vec<_> = lines(&text, b'\n').into_iter().map(|line| line.bytes.ok()).collect();
+        assert_eq!(kept, [Some(b"a".to_vec()), None, Some(b"b".to_vec())]);
     }
 }

@@ -15,7 +15,7 @@ use clb_client::{Client, Error};
 use futures::StreamExt as _;
 
 use super::interrupt::interruptible;
-use super::lines::{self, Chunk, Line, reason};
+use super::lines::{self, Line, reason};
 use super::output::{Printer, remark};
 use super::placeholder::Template;
 use super::task_options::{TaskOptions, made_up_group};
@@ -27,6 +27,8 @@ const QUEUE_PAUSE: Duration = Duration::from_secs(1);
 const QUEUE_FULL: u16 = 429;
 /// A request has at most so many bytes of tasks, give or take one.
 const MOST_BYTES: usize = 16 << 20;
+/// What escapes make of a line may be many times as long as the line.
+const LONGEST_TASK: usize = 4 << 20;
 
 /// Which command, and how.
 #[derive(Debug, clap::Args)]
@@ -58,12 +60,14 @@ pub(super) struct Job {
     input: String,
 }
 
+type Prepared = (Job, TaskId, Vec<u8>);
+
 struct Map<'a> {
     client: &'a Client,
     options: &'a MapOptions,
     template: Template,
     /// Read and not submitted yet.
-    ready: VecDeque<(Job, TaskId, Vec<u8>)>,
+    ready: VecDeque<Prepared>,
     open: HashMap<TaskId, Job>,
     places: u64,
     printing: Printing,
@@ -83,7 +87,13 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
     };
     let hint =
         || format!("what was submitted goes on; come back with `clb results --follow --group '{group}'`");
-    interruptible(map.all(&group), hint).await?;
+    let mapped = interruptible(map.all(&group), hint).await;
+    if let Err(failure) = mapped {
+        if !matches!(failure, Failure::Interrupted(_)) {
+            remark(format!("{} lines are not printed; {}", map.unprinted(), hint()));
+        }
+        return Err(failure);
+    }
     let counts = map.printing.counts;
     remark(format!("{} succeeded, {} failed; group {group}", counts.succeeded, counts.failed));
     Ok(if counts.failed == 0 { OK } else { SOME_FAILED })
@@ -101,13 +111,13 @@ impl Map<'_> {
                 return Ok(());
             }
             if self.open.is_empty() && !self.ready.is_empty() {
-                // The queue is full of other people's tasks.
+                tokio::time::sleep(QUEUE_PAUSE).await;
                 continue;
             }
             let has_room = self.ready.is_empty() && self.room() > 0;
             tokio::select! {
                 chunk = chunks.recv(), if has_room && !is_over => match chunk {
-                    Some(chunk) => self.read(chunk)?,
+                    Some(chunk) => self.read(chunk?),
                     None => is_over = true,
                 },
                 Some(outcome) = outcomes.next(), if !self.open.is_empty() => self.collect(outcome?)?,
@@ -119,23 +129,38 @@ impl Map<'_> {
         (self.options.jobs as usize).saturating_sub(self.open.len() + self.printing.held())
     }
 
-    fn read(&mut self, chunk: Chunk) -> Result<(), Failure> {
-        for Line { number, bytes } in chunk? {
-            if bytes.is_empty() {
+    fn read(&mut self, lines: Vec<Line>) {
+        for line in lines {
+            if line.bytes.as_ref().is_ok_and(Vec::is_empty) {
                 continue;
             }
-            let refuse = |detail: String| Failure::Line { number, detail };
-            let input = String::from_utf8(bytes)
-                .map_err(|_| refuse("is not UTF-8, and arguments are text".to_owned()))?;
-            let words = self.template.fill(&input, self.places + 1);
-            let id = TaskId::now();
-            let work = Work::Command(self.options.task.command(words)?);
-            let task = self.options.task.task(work, Some(id));
-            let json = serde_json::to_vec(&task).map_err(|error| refuse(error.to_string()))?;
-            self.ready.push_back((Job { place: self.places, number, input }, id, json));
-            self.places += 1;
+            let number = line.number;
+            match self.prepare(line) {
+                Ok(prepared) => {
+                    self.ready.push_back(prepared);
+                    self.places += 1;
+                }
+                Err(detail) => self.printing.fail(number, &detail),
+            }
         }
-        Ok(())
+    }
+
+    fn prepare(&self, line: Line) -> Result<Prepared, String> {
+        let input = String::from_utf8(line.bytes?)
+            .map_err(|_| "it is not UTF-8, and arguments are text".to_owned())?;
+        let words = self.template.fill(&input, self.places + 1);
+        let id = TaskId::now();
+        let command = self.options.task.command(words).map_err(|failure| failure.to_string())?;
+        let task = self.options.task.task(Work::Command(command), Some(id));
+        let json = serde_json::to_vec(&task).map_err(|error| error.to_string())?;
+        if json.len() > LONGEST_TASK {
+            return Err(format!("as a task it is longer than {} MiB", LONGEST_TASK >> 20));
+        }
+        Ok((Job { place: self.places, number: line.number, input }, id, json))
+    }
+
+    fn unprinted(&self) -> usize {
+        self.open.len() + self.ready.len() + self.printing.held()
     }
 
     /// Submits as many as may be on their way.
@@ -157,21 +182,18 @@ impl Map<'_> {
             Err(Error::QueueFull { .. }) => sent.iter().map(|(_, id, _)| no_room(*id)).collect(),
             Err(error) => return Err(error.into()),
         };
-        let mut is_full = false;
+        if sent.len() != entries.len() {
+            let detail = format!("{} of {} tasks were answered for", entries.len(), sent.len());
+            return Err(Failure::Usage(format!("{detail}; do clb and the cluster have the same version?")));
+        }
         for ((job, id, json), entry) in sent.into_iter().zip(entries).rev() {
             match entry.status {
                 200 | 201 => {
                     self.open.insert(id, job);
                 }
-                QUEUE_FULL => {
-                    is_full = true;
-                    self.ready.push_front((job, id, json));
-                }
-                _ => return Err(Failure::LineRefused { number: job.number, detail: reason(&entry) }),
+                QUEUE_FULL => self.ready.push_front((job, id, json)),
+                _ => self.printing.give_up(&job, &reason(&entry))?,
             }
-        }
-        if is_full && self.open.is_empty() {
-            tokio::time::sleep(QUEUE_PAUSE).await;
         }
         Ok(())
     }

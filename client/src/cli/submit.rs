@@ -4,10 +4,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clb_client::Client;
 use clb_client::protocol::TaskId;
 use clb_client::protocol::api::{TaskState, TaskView};
 use clb_client::protocol::task::{CommandResult, Exit, Kind, Number, Stdin, Work};
+use clb_client::{Client, Error};
 
 use super::interrupt::interruptible;
 use super::live;
@@ -100,10 +100,26 @@ pub(super) fn own_failure(failure: &Failure) -> u8 {
 async fn submit(options: &SubmitOptions, client: &Client) -> Result<TaskView, Failure> {
     let id = options.key.is_none().then(|| options.id.unwrap_or_else(TaskId::now));
     let task = options.task.task(options.work()?, id);
-    Ok(match options.key.as_deref() {
-        Some(key) => client.submit_with_key(&task, key).await?,
-        None => client.submit(task).await?,
+    let submitted = match options.key.as_deref() {
+        Some(key) => client.submit_with_key(&task, key).await,
+        None => client.submit(task).await,
+    };
+    submitted.map_err(|error| {
+        if matches!(error, Error::Unavailable { .. } | Error::Broken { .. } | Error::Unreadable { .. }) {
+            remark(how_to_repeat(options, id));
+        }
+        error.into()
     })
+}
+
+/// Nobody answered, which does not mean that nobody took it.
+fn how_to_repeat(options: &SubmitOptions, id: Option<TaskId>) -> String {
+    let again = match (id, options.key.as_deref()) {
+        (Some(id), _) => format!("`clb submit --id {id} ...`"),
+        (None, Some(_)) => "the same command, with the same --key,".to_owned(),
+        (None, None) => "the same command".to_owned(),
+    };
+    format!("the task may have been accepted all the same; {again} repeats it safely")
 }
 
 async fn wait(options: &SubmitOptions, client: &Client, printer: Printer) -> Done {

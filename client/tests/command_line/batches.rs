@@ -74,3 +74,11 @@ async fn ctrl_c_while_waiting_says_how_to_come_back() {
     assert!(done.stderr.contains("clb wait --group 'g'"), "{done:?}");
     assert_eq!(cluster.memory().tasks[0]["state"], "queued");
 }
+
+#[tokio::test]
+async fn a_full_queue_is_waited_for() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.memory().full_for = 2;
+    let done = run_with_input(&cluster, &["batch", "-"], &format!("{GOOD}\n{GOOD}\n")).await;
+    assert_eq!((done.code, cluster.memory().tasks.len()), (0, 2), "{done:?}");
+}

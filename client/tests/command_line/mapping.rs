@@ -1,4 +1,4 @@
-use crate::program::{finish, run_with_input, start_with_input};
+use crate::program::{finish, interrupt, run_with_input, start_with_input};
 use crate::stand_in::worker::shell;
 use crate::stand_in::{Manner, Memory, StandIns};
 
@@ -85,4 +85,51 @@ async fn json_has_the_line_beside_the_task() {
     let mapped = done.json();
     assert_eq!((&mapped["line"], &mapped["input"]), (&1.into(), &"x y".into()));
     assert_eq!(mapped["task"]["result"]["stdout"], "x y\n");
+}
+
+#[tokio::test]
+async fn a_full_queue_is_waited_for_and_ctrl_c_ends_the_waiting() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.employ(shell);
+    cluster.memory().full_for = 2;
+    let done = run_with_input(&cluster, &["map", "-k", "--", "echo"], "a\nb\n").await;
+    assert_eq!((done.code, done.stdout.as_str()), (0, "a\nb\n"), "{done:?}");
+
+    cluster.all[0].behave(Manner::Answers(429));
+    let child = start_with_input(&cluster, &["map", "--group", "g", "--", "echo"], "a\n").await;
+    let asked = cluster.all[0].asked().len();
+    cluster.until(|_| cluster.all[0].asked().len() > asked).await;
+    interrupt(&child);
+    let done = finish(child).await;
+    assert_eq!(done.code, 130, "{done:?}");
+    assert!(done.stderr.contains("--group 'g'"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_line_that_is_none_or_is_refused_fails_and_the_others_go_on() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.employ(shell);
+    let mut input = b"a\nb\xff\nc\nforbidden\n".to_vec();
+    input.resize(input.len() + (4 << 20) + 1, b'x');
+    input.extend_from_slice(b"\nd\n");
+    for order in [None, Some("-k")] {
+        let arguments: Vec<&str> = ["map"].into_iter().chain(order).chain(["--", "echo"]).collect();
+        let done = run_with_input(&cluster, &arguments, &input).await;
+        assert_eq!(done.code, 123, "{done:?}");
+        let mut lines: Vec<&str> = done.stdout.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["a", "c", "d"], "{done:?}");
+        for why in ["line 2: it is not UTF-8", "line 4: ", "line 5: ", "3 succeeded, 3 failed"] {
+            assert!(done.stderr.contains(why), "{why}: {done:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_says_in_which_group_the_lines_are() {
+    let cluster = StandIns::start([Manner::Answers(503)]).await;
+    let arguments = ["map", "--patience", "0", "--group", "g", "--", "echo"];
+    let done = run_with_input(&cluster, &arguments, "a\n").await;
+    assert_eq!(done.code, 3, "{done:?}");
+    assert!(done.stderr.contains("clb results --follow --group 'g'"), "{done:?}");
 }

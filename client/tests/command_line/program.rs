@@ -43,17 +43,21 @@ pub(crate) async fn run(cluster: &StandIns, arguments: &[&str]) -> Ended {
 }
 
 /// Runs it with this standard input.
-pub(crate) async fn run_with_input(cluster: &StandIns, arguments: &[&str], input: &str) -> Ended {
+pub(crate) async fn run_with_input(cluster: &StandIns, arguments: &[&str], input: impl AsRef<[u8]>) -> Ended {
     finish(start_with_input(cluster, arguments, input).await).await
 }
 
 /// Starts it with this standard input.
-pub(crate) async fn start_with_input(cluster: &StandIns, arguments: &[&str], input: &str) -> Child {
+pub(crate) async fn start_with_input(
+    cluster: &StandIns,
+    arguments: &[&str],
+    input: impl AsRef<[u8]>,
+) -> Child {
     let mut child = clb_of(cluster, arguments).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
+    let input = input.as_ref().to_vec();
     // A program that ends early does not read all of it.
-    tokio::spawn(async move { stdin.write_all(input.as_bytes()).await });
+    tokio::spawn(async move { stdin.write_all(&input).await });
     child
 }
 

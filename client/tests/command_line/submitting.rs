@@ -185,3 +185,16 @@ async fn the_configuration_file_says_where_the_cluster_is() {
     assert_eq!(done.code, 2);
     assert!(done.stderr.contains("clb/config.toml, line 2"), "{done:?}");
 }
+
+#[tokio::test]
+async fn what_was_not_answered_can_be_repeated_with_its_id() {
+    let cluster = StandIns::start([Manner::BreaksOff]).await;
+    let done = run(&cluster, &["submit", "--patience", "0.2", "--sleep", "1"]).await;
+    assert_eq!(done.code, 3, "{done:?}");
+    let id = cluster.memory().tasks[0]["id"].as_str().unwrap().to_owned();
+    assert!(done.stderr.contains(&format!("`clb submit --id {id} ...` repeats it safely")), "{done:?}");
+
+    cluster.all[0].behave(Manner::Serves);
+    assert_eq!(run(&cluster, &["submit", "--id", &id, "--sleep", "1"]).await.code, 0);
+    assert_eq!(cluster.memory().tasks.len(), 1);
+}

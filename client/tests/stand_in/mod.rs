@@ -59,6 +59,8 @@ pub(crate) struct Memory {
     pub(crate) pools: Vec<Value>,
     /// The most tasks that were open at the same time.
     pub(crate) most_open: usize,
+    /// So many further tasks find no room in the queue.
+    pub(crate) full_for: usize,
     /// Whether a sleep is over as soon as it is submitted.
     pub(crate) ends_sleeps: bool,
     /// Runs each command as it is submitted.

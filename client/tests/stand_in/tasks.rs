@@ -21,10 +21,18 @@ pub(super) fn take(memory: &mut Memory, request: &Value) -> (u16, Value) {
         .map(|name| ((*name).into(), request[*name].clone()))
         .collect();
     if request["kind"] == "command" {
+        if request["command"].as_array().is_some_and(|words| words.contains(&"forbidden".into())) {
+            let errors = json!([{ "pointer": "/command", "detail": "is forbidden" }]);
+            return (422, json!({ "detail": "the task is not valid", "errors": errors }));
+        }
         spec.insert("success_codes".into(), json!([0]));
     } else if request["kind"] != "sleep" {
         let errors = json!([{ "pointer": "/kind", "detail": "must be \"sleep\", \"spin\" or \"command\"" }]);
         return (422, json!({ "detail": "the task is not valid", "errors": errors }));
+    }
+    if memory.full_for > 0 {
+        memory.full_for -= 1;
+        return (429, json!({ "id": id }));
     }
     spec.insert("max_attempts".into(), 3.into());
     spec.insert("timeout".into(), 3600.0.into());
@@ -60,6 +68,7 @@ pub(super) fn problem(status: u16, detail: &str) -> Response {
 pub(super) async fn submit(State(face): State<Face>, Json(request): Json<Value>) -> Response {
     match take(&mut face.shared.memory.lock().unwrap(), &request) {
         (422, error) => problem(422, error["errors"][0]["detail"].as_str().unwrap()),
+        (429, _) => problem(429, "the queue is full"),
         (409, _) => problem(409, "the id is known with another spec"),
         (status, task) => (StatusCode::from_u16(status).unwrap(), Json(task)).into_response(),
     }

@@ -68,7 +68,7 @@ impl<'a> Load<'a> {
                 }
             };
             for line in lines {
-                self.progress.read(line.bytes.len() as u64 + 1);
+                self.progress.read(line.bytes.as_ref().map_or(0, Vec::len) as u64 + 1);
                 self.take(&line).await?;
             }
             if chunks.is_empty() {
@@ -79,7 +79,7 @@ impl<'a> Load<'a> {
     }
 
     async fn take(&mut self, line: &Line) -> Result<(), Failure> {
-        if line.bytes.iter().all(u8::is_ascii_whitespace) {
+        if line.bytes.as_ref().is_ok_and(|bytes| bytes.iter().all(u8::is_ascii_whitespace)) {
             return Ok(());
         }
         match self.prepare(line) {
@@ -99,8 +99,9 @@ impl<'a> Load<'a> {
 
     /// The task with an id, so that it can be sent twice, and a group, so that it can be found.
     fn prepare(&self, line: &Line) -> Result<Item, String> {
+        let bytes = line.bytes.as_ref().map_err(Clone::clone)?;
         let mut task: Map<String, Value> =
-            serde_json::from_slice(&line.bytes).map_err(|error| format!("no JSON object: {error}"))?;
+            serde_json::from_slice(bytes).map_err(|error| format!("no JSON object: {error}"))?;
         let mut text = |name: &str, default: Option<&str>| match task.get(name) {
             None | Some(Value::Null) => {
                 let Some(default) = default else { return Ok(String::new()) };

@@ -30,7 +30,8 @@ pub(super) struct Printing {
     printer: Printer,
     keeps_order: bool,
     next: u64,
-    early: BTreeMap<u64, (Job, TaskView)>,
+    /// By their places; nothing for a line that is given up.
+    early: BTreeMap<u64, Option<(Job, TaskView)>>,
     pub(super) counts: Counts,
 }
 
@@ -48,10 +49,32 @@ impl Printing {
         if !self.keeps_order {
             return self.print(&job, &task);
         }
-        self.early.insert(job.place, (job, task));
-        while let Some((job, task)) = self.early.remove(&self.next) {
+        self.early.insert(job.place, Some((job, task)));
+        self.go_on()
+    }
+
+    /// A line that is none to submit.
+    pub(super) fn fail(&mut self, number: u64, detail: &str) {
+        self.counts.failed += 1;
+        remark(format!("line {number}: {}", safe(detail)));
+    }
+
+    /// A line that the cluster did not take.
+    pub(super) fn give_up(&mut self, job: &Job, detail: &str) -> Result<(), Failure> {
+        self.fail(job.number, detail);
+        if !self.keeps_order {
+            return Ok(());
+        }
+        self.early.insert(job.place, None);
+        self.go_on()
+    }
+
+    fn go_on(&mut self) -> Result<(), Failure> {
+        while let Some(ended) = self.early.remove(&self.next) {
             self.next += 1;
-            self.print(&job, &task)?;
+            if let Some((job, task)) = ended {
+                self.print(&job, &task)?;
+            }
         }
         Ok(())
     }
