@@ -1,56 +1,90 @@
 //! Passing on what a command writes while it runs, through lost connections and further attempts.
 
-use std::cell::Cell;
-use std::io::Write as _;
+mod passage;
+
 use std::pin::pin;
 use std::time::Duration;
 
 use clb_client::protocol::api::TaskView;
-use clb_client::protocol::task::{Kind, MAX_OUTPUT_BYTES, Output};
+use clb_client::protocol::task::Kind;
 use clb_client::protocol::{AttemptNo, TaskId};
 use clb_client::{Client, OutputStream};
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
-use super::output::{remark, write};
+use super::output::remark;
 use super::submit::{result_of, until_ended};
 use crate::failure::Failure;
+use passage::{Passage, Reading, pass_on};
 
 /// How long to wait before asking again for an output that could not be had.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the last pieces may take when the task has ended; after that the result has them.
 const LAST_PIECES: Duration = Duration::from_millis(500);
 
-/// How much of an attempt's outputs was passed on.
-#[derive(Debug, Default)]
+/// What stands where bytes of an output are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gaps {
+    /// A line that says so.
+    Marked,
+    /// Nothing.
+    Unmarked,
+}
+
+/// How far both outputs of an attempt were passed on.
+#[derive(Debug)]
 struct Shown {
-    stdout: Cell<usize>,
-    stderr: Cell<usize>,
+    stdout: Passage,
+    stderr: Passage,
+}
+
+/// What following a task came to.
+pub(super) struct Followed {
+    pub(super) task: TaskView,
+    /// Whether something of its outputs could not be passed on.
+    pub(super) is_incomplete: bool,
 }
 
 impl Shown {
+    fn new(gaps: Gaps) -> Self {
+        let passage = |stream| Passage::new(stream, gaps == Gaps::Marked);
+        Self { stdout: passage(OutputStream::Stdout), stderr: passage(OutputStream::Stderr) }
+    }
+
     fn forget(&self) {
-        self.stdout.set(0);
-        self.stderr.set(0);
+        self.stdout.forget();
+        self.stderr.forget();
+    }
+
+    /// What did not come while it ran is in the result. Gives whether something is missing.
+    fn complete(&self, task: &TaskView, came_to_an_end: bool) -> Result<bool, Failure> {
+        if let Some(result) = result_of(task) {
+            self.stdout.complete(&result.stdout)?;
+            self.stderr.complete(&result.stderr)?;
+        } else if task.attempt.is_some() && !came_to_an_end {
+            remark("the last of the output may be missing: the task has no result");
+        }
+        let (stdout, stderr) = (self.stdout.report(), self.stderr.report());
+        Ok(stdout || stderr)
     }
 }
 
 /// Passes on both outputs of a task until it has ended, and gives the ended task.
-pub(super) async fn follow(client: &Client, task: TaskView) -> Result<TaskView, Failure> {
+pub(super) async fn follow(client: &Client, task: TaskView, gaps: Gaps) -> Result<Followed, Failure> {
     let id = task.id;
     if task.kind != Kind::Command {
-        return until_ended(client, id).await;
+        return Ok(Followed { task: until_ended(client, id).await?, is_incomplete: false });
     }
     let mut task = task;
     let mut attempt = task.attempt.unwrap_or(AttemptNo(1));
-    let shown = Shown::default();
+    let shown = Shown::new(gaps);
     let mut is_complete = false;
     while !task.state.has_ended() {
         let mut tail = pin!(tail(client, id, attempt, &shown, is_complete));
         task = tokio::select! {
             ended = until_ended(client, id) => {
                 if let Ok(passed) = timeout(LAST_PIECES, &mut tail).await {
-                    passed?;
+                    is_complete = passed?;
                 }
                 ended?
             }
@@ -66,14 +100,14 @@ pub(super) async fn follow(client: &Client, task: TaskView) -> Result<TaskView, 
             (attempt, is_complete) = (newer, false);
         }
     }
-    complete(&task, &shown)?;
-    Ok(task)
+    let is_incomplete = shown.complete(&task, is_complete)?;
+    Ok(Followed { task, is_incomplete })
 }
 
 /// Passes on what there is now.
 pub(super) async fn print(client: &Client, task: &TaskView) -> Result<(), Failure> {
     if task.state.has_ended() {
-        return complete(task, &Shown::default());
+        return Shown::new(Gaps::Marked).complete(task, true).map(|_| ());
     }
     for stream in [OutputStream::Stdout, OutputStream::Stderr] {
         let mut pieces = pin!(client.output(task.id, stream, None, false).await?);
@@ -107,50 +141,15 @@ async fn pipe(
     id: TaskId,
     attempt: AttemptNo,
     stream: OutputStream,
-    shown: &Cell<usize>,
+    passage: &Passage,
 ) -> Result<bool, Failure> {
     let Ok(pieces) = client.output(id, stream, Some(attempt), true).await else { return Ok(false) };
     let mut pieces = pin!(pieces);
-    let mut known = shown.get();
-    if known > MAX_OUTPUT_BYTES {
-        // A late reader does not get the middle, so the places do not fit any more.
-        remark("the connection was lost for a moment; some of the output may be missing here");
-        known = MAX_OUTPUT_BYTES;
-    }
+    let mut reading = Reading::default();
     while let Some(piece) = pieces.next().await {
         let Ok(piece) = piece else { return Ok(false) };
-        let fresh = &piece[known.min(piece.len())..];
-        known -= piece.len() - fresh.len();
-        pass_on(stream, fresh)?;
-        shown.set(shown.get() + fresh.len());
+        passage.take(&mut reading, &piece)?;
     }
+    passage.end(&mut reading)?;
     Ok(true)
-}
-
-/// What did not come while it ran is in the result.
-fn complete(task: &TaskView, shown: &Shown) -> Result<(), Failure> {
-    let Some(result) = result_of(task) else { return Ok(()) };
-    pass_on(OutputStream::Stdout, rest(&result.stdout, shown.stdout.get()))?;
-    pass_on(OutputStream::Stderr, rest(&result.stderr, shown.stderr.get()))
-}
-
-fn rest(output: &Output, shown: usize) -> &[u8] {
-    match &output.truncated {
-        Some(_) if shown > 0 => &[],
-        _ => &output.bytes[shown.min(output.bytes.len())..],
-    }
-}
-
-fn pass_on(stream: OutputStream, bytes: &[u8]) -> Result<(), Failure> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    match stream {
-        OutputStream::Stdout => write(bytes),
-        OutputStream::Stderr => {
-            let mut err = std::io::stderr().lock();
-            err.write_all(bytes)?;
-            Ok(err.flush()?)
-        }
-    }
 }

@@ -8,7 +8,7 @@ use clb_client::protocol::task::Kind;
 use clb_client::protocol::{LogSeq, TaskId};
 
 use super::interrupt::interruptible;
-use super::live;
+use super::live::{self, Gaps};
 use super::output::{Printer, json_line, safe, say};
 use crate::failure::{Done, Failure, OK};
 
@@ -32,7 +32,9 @@ pub(super) async fn run(options: &LogsOptions, client: &Client, printer: Printer
     let id = options.id;
     let printing = async {
         match (task.kind, options.follow) {
-            (Kind::Command, true) if !printer.is_json => live::follow(client, task).await.map(|_| ()),
+            (Kind::Command, true) if !printer.is_json => {
+                live::follow(client, task, Gaps::Marked).await.map(|_| ())
+            }
             (Kind::Command, false) if !printer.is_json => live::print(client, &task).await,
             _ => lines(task, options.follow, client, printer).await,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clb_client::Client;
 use clb_client::protocol::OutcomeSeq;
 use clb_client::protocol::api::{OutcomeView, TaskView};
-use clb_client::protocol::task::Exit;
+use clb_client::protocol::task::{Exit, OutputStream};
 
 use super::interrupt::interruptible;
 use super::output::{Printer, json_line, plain, say, span, write};
@@ -13,7 +13,7 @@ use super::submit::result_of;
 use crate::failure::{Done, Failure, OK};
 
 const HOLD: Duration = Duration::from_secs(30);
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 17] = [
     "seq",
     "id",
     "group",
@@ -29,6 +29,8 @@ const COLUMNS: [&str; 15] = [
     "stdout",
     "stderr",
     "error",
+    "stdout_dropped_bytes",
+    "stderr_dropped_bytes",
 ];
 
 /// Which results, and how.
@@ -117,6 +119,13 @@ fn columns(outcome: &OutcomeView) -> [String; COLUMNS.len()] {
         Some(Exit::Signal(signal)) => (String::new(), signal.to_string()),
         None => (String::new(), String::new()),
     };
+    let dropped = |stream| match &result {
+        Some(result) => {
+            let gap = result.output(stream).truncated.as_ref();
+            gap.map_or(0, |gap| gap.dropped_bytes).to_string()
+        }
+        None => String::new(),
+    };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (duration, stdout, stderr) = match &result {
         Some(result) => (result.duration.to_string(), text(&result.stdout.bytes), text(&result.stderr.bytes)),
@@ -142,6 +151,8 @@ fn columns(outcome: &OutcomeView) -> [String; COLUMNS.len()] {
         stdout,
         stderr,
         task.error.as_ref().map(|error| error.message.clone()).unwrap_or_default(),
+        dropped(OutputStream::Stdout),
+        dropped(OutputStream::Stderr),
     ]
 }
 

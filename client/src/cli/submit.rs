@@ -10,7 +10,7 @@ use clb_client::protocol::task::{CommandResult, Exit, Kind, Number, Stdin, Work}
 use clb_client::{Client, Error};
 
 use super::interrupt::interruptible;
-use super::live;
+use super::live::{self, Gaps};
 use super::output::{Printer, document, remark, say};
 use super::task_options::TaskOptions;
 use super::values::parse_seconds;
@@ -131,9 +131,10 @@ async fn wait(options: &SubmitOptions, client: &Client, printer: Printer) -> Don
         document(&ended)?;
         return Ok(code_of(&ended));
     }
-    let ended = interruptible(live::follow(client, task), hint).await?;
-    explain_end(&ended);
-    Ok(code_of(&ended))
+    let followed = interruptible(live::follow(client, task, Gaps::Unmarked), hint).await?;
+    explain_end(&followed.task);
+    let code = code_of(&followed.task);
+    Ok(if code == OK && followed.is_incomplete { NOT_THE_COMMAND } else { code })
 }
 
 /// Waits for as long as it takes.

@@ -4,6 +4,7 @@
 
 mod asking;
 mod batches;
+mod gaps;
 mod mapping;
 mod operating;
 mod program;
