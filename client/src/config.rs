@@ -25,17 +25,12 @@ pub(crate) enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// Without the text itself, which may be the token.
     #[error(
-        "{}, line {line}: {}; it may have url = [\"http://HOST:PORT\"] and token = \"TEXT\"",
-        path.display(),
-        source.message()
+        "{}, line {line}, column {column}: {reason}; it may have url = [\"http://HOST:PORT\"] and token = \"TEXT\"",
+        path.display()
     )]
-    Content {
-        path: PathBuf,
-        line: usize,
-        #[source]
-        source: Box<toml::de::Error>,
-    },
+    Content { path: PathBuf, line: usize, column: usize, reason: String },
 }
 
 impl Config {
@@ -57,9 +52,20 @@ impl Config {
         toml::from_str(text).map_err(|source| {
             let before = source.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
-            ConfigError::Content { path: path.to_owned(), line, source: Box::new(source) }
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            ConfigError::Content { path: path.to_owned(), line, column, reason: reason(source.message()) }
         })
     }
+}
+
+/// What is wrong, without what is quoted of the file.
+fn reason(message: &str) -> String {
+    let (wrong, expected) = match message.rsplit_once(", expected ") {
+        Some((wrong, expected)) => (wrong, format!(", expected {expected}")),
+        None => (message, String::new()),
+    };
+    let wrong = wrong.split(['`', '"', '\n']).next().unwrap_or_default().trim_end();
+    format!("{wrong}{expected}")
 }
 
 /// The XDG base directory specification ignores a relative path.
@@ -75,10 +81,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_is_named_with_its_file_and_line() {
-        let text = "url = [\"http://127.0.0.1:3002\"]\ntokne = \"a\"\n";
-        let error = Config::parse(Path::new("/etc/c.toml"), text).unwrap_err().to_string();
-        assert!(error.starts_with("/etc/c.toml, line 2: unknown field `tokne`"), "{error}");
+    fn a_mistake_is_named_with_its_place_and_without_the_text() {
+        for (line, wrong) in [
+            ("tokne = \"secret\"", "column 1: unknown field, expected `url` or `token`; it may"),
+            ("url = \"secret, expected x\"", "column 7: invalid type: string, expected a sequence; it may"),
+            ("token = secret", "column 9: "),
+            ("token = \"secret", "column "),
+            ("secret", "column "),
+        ] {
+            let error = Config::parse(Path::new("/c.toml"), &format!("\n{line}\n")).unwrap_err();
+            let error = crate::failure::Failure::from(error).to_string();
+            assert!(error.starts_with(&format!("/c.toml, line 2, {wrong}")), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use clb_client::{Client, Contact, Error};
+use clb_client::{Client, Contact};
 
 use crate::cli::values::parse_span;
 use crate::config::Config;
@@ -19,7 +19,7 @@ pub(crate) struct ClusterOptions {
     /// those of ~/.config/clb/config.toml, or ports 3002 and 3012 of 127.0.0.1
     #[arg(long = "url", env = "CLB_URL", value_name = "URL", value_delimiter = ',', global = true)]
     urls: Vec<String>,
-    /// The cluster's token, where it has one
+    /// The cluster's token, where it has one; that of the file goes only to the addresses of the file
     #[arg(long, env = "CLB_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
     token: Option<String>,
     /// How long to go on looking for an orchestrator that answers
@@ -41,10 +41,14 @@ impl ClusterOptions {
         let said = |urls: &[String]| -> Vec<String> {
             urls.iter().filter(|url| !url.trim().is_empty()).cloned().collect()
         };
-        let urls = [said(&self.urls), said(&config.url), DEFAULT_URLS.map(str::to_owned).to_vec()];
-        let urls = urls.into_iter().find(|urls| !urls.is_empty()).ok_or(Error::NoAddress)?;
-        let token = self.token.as_ref().or(config.token.as_ref()).filter(|token| !token.is_empty());
-        Ok(Client::new(urls, token.map(String::as_str))?)
+        // The file's token is for the file's cluster: an address from elsewhere must not be told it.
+        let (urls, noted) = match (said(&self.urls), said(&config.url)) {
+            (urls, _) if !urls.is_empty() => (urls, None),
+            (_, urls) if !urls.is_empty() => (urls, config.token),
+            _ => (DEFAULT_URLS.map(str::to_owned).to_vec(), config.token),
+        };
+        let token = self.token.clone().or(noted).filter(|token| !token.is_empty());
+        Ok(Client::new(urls, token.as_deref())?)
     }
 
     /// The same for a command with a person in front of it, who is told of outages.

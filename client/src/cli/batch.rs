@@ -1,6 +1,7 @@
 //! `clb batch`: the tasks of a file, one JSON object a line.
 
 mod load;
+mod names;
 mod progress;
 mod waiting;
 
@@ -24,7 +25,9 @@ pub(crate) struct BatchOptions {
     /// A file with a task a line, as the HTTP API takes them; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The group of the tasks that name none; made up and printed when left out
+    /// The group of the tasks that name none, from which follow the ids of those without: the same line at the
+    /// same place of the same group is the same task, so a repetition submits only what is missing. When left
+    /// out it follows from the content of the file, or is made up for standard input; it is printed
     #[arg(long, value_name = "TEXT")]
     group: Option<String>,
     /// The pool of the tasks that name none
@@ -59,7 +62,15 @@ pub(super) struct Ended {
 
 /// Submits all of them.
 pub(super) async fn run(options: BatchOptions, client: &Client, printer: Printer) -> Done {
-    let group = options.group.clone().unwrap_or_else(|| made_up_group("batch"));
+    let known = match &options.group {
+        Some(group) => Some(group.clone()),
+        None => names::group_of(&options.file)?,
+    };
+    let group = known.unwrap_or_else(|| {
+        let group = made_up_group("batch");
+        remark(format!("the group is {group}; repeat with --group {group} to go on"));
+        group
+    });
     let (mut chunks, size) = lines::of(&options.file, b'\n')?;
     let progress = Progress::of_submission(size);
     let waiting = options.wait.then(Waiting::default);
@@ -71,7 +82,8 @@ pub(super) async fn run(options: BatchOptions, client: &Client, printer: Printer
     summary.group.clone_from(&group);
     if let Err(failure) = submitted {
         remark(format!(
-            "{} tasks of the group {group} were submitted before that",
+            "{} tasks of the group {group} were submitted before that; repeat with --group '{group}' to go on, what is \
+             known is not submitted twice",
             summary.accepted + summary.known
         ));
         return Err(failure);

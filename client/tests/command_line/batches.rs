@@ -82,3 +82,38 @@ async fn a_full_queue_is_waited_for() {
     let done = run_with_input(&cluster, &["batch", "-"], &format!("{GOOD}\n{GOOD}\n")).await;
     assert_eq!((done.code, cluster.memory().tasks.len()), (0, 2), "{done:?}");
 }
+
+#[tokio::test]
+async fn a_repetition_submits_only_what_is_missing() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let wrong = format!("{GOOD}\n{}\n{GOOD}\n", GOOD.replace("\"a\"", "\"forbidden\""));
+    let done = run_with_input(&cluster, &["batch", "-", "--group", "g"], &wrong).await;
+    assert_eq!(done.code, 4, "{done:?}");
+    assert!(done.stderr.contains("line 2: ") && done.stderr.contains("--group 'g' to go on"), "{done:?}");
+
+    let right = wrong.replace("forbidden", "b");
+    let done = run_with_input(&cluster, &["batch", "-", "--group", "g"], &right).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.stderr.contains("1 submitted, 2 known already"), "{done:?}");
+    assert_eq!(cluster.memory().tasks.len(), 3);
+}
+
+#[tokio::test]
+async fn the_group_of_a_file_follows_from_its_content_and_that_of_a_stream_is_said_beforehand() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tasks.ndjson");
+    std::fs::write(&file, format!("{GOOD}\n{GOOD}\n")).unwrap();
+    let first = run(&cluster, &["batch", file.to_str().unwrap()]).await;
+    let second = run(&cluster, &["batch", file.to_str().unwrap()]).await;
+    assert_eq!(first.stdout, second.stdout);
+    assert!(second.stderr.contains("0 submitted, 2 known already"), "{second:?}");
+
+    cluster.all[0].behave(Manner::Answers(503));
+    let done = run_with_input(&cluster, &["batch", "-", "--patience", "0"], GOOD).await;
+    let (_, group) = done.stderr.split_once("repeat with --group ").unwrap();
+    let group = group.split_once(' ').unwrap().0;
+    cluster.all[0].behave(Manner::Serves);
+    let done = run_with_input(&cluster, &["batch", "-", "--group", group], GOOD).await;
+    assert_eq!((done.code, done.stdout.trim(), cluster.memory().tasks.len()), (0, group, 3));
+}

@@ -180,6 +180,13 @@ async fn the_configuration_file_says_where_the_cluster_is() {
     assert_eq!(ended(with_file().output().await.unwrap()).code, 0);
     assert_eq!(cluster.memory().tokens, [Some("Bearer secret".to_owned())]);
 
+    let done = ended(with_file().env("CLB_URL", cluster.urls().join(",")).output().await.unwrap());
+    assert_eq!((done.code, &cluster.memory().tokens[1]), (0, &None), "the token is for the file's addresses");
+
+    std::fs::write(&file, "url = []\ntoken = \"secret\n").unwrap();
+    let done = ended(with_file().output().await.unwrap());
+    assert!(done.code == 2 && !done.stderr.contains("secret"), "{done:?}");
+
     std::fs::write(&file, "url = []\ntokne = 1\n").unwrap();
     let done = ended(with_file().output().await.unwrap());
     assert_eq!(done.code, 2);

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::super::lines::{Chunk, Line, reason};
 use super::super::output::remark;
+use super::names::id_of;
 use super::progress::Progress;
 use super::waiting::Waiting;
 use super::{BatchOptions, Summary};
@@ -113,8 +114,8 @@ impl<'a> Load<'a> {
         };
         let group = text("group", Some(self.group))?;
         text("pool", self.options.pool.as_deref())?;
-        let fresh = TaskId::now().to_string();
-        let id = text("id", Some(&fresh))?.parse().map_err(|error| format!("/id {error}"))?;
+        let own = id_of(self.group, line.number, bytes).to_string();
+        let id = text("id", Some(&own))?.parse().map_err(|error| format!("/id {error}"))?;
         let json = serde_json::to_vec(&task).map_err(|error| error.to_string())?;
         Ok(Item { number: line.number, id, group, json })
     }
