@@ -19,6 +19,9 @@ use crate::{Error, Setback};
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// An orchestrator may hold a request that changes something for 5 s while it has no leader.
 const CHANGE_WITHIN: Duration = Duration::from_secs(6);
+/// What walks over all tasks commits a thousand of them at a time before it answers, and begins anew when it is asked
+/// again.
+const WALK_WITHIN: Duration = Duration::from_mins(10);
 /// What a large body may take in addition: at least this many bytes a second.
 const SLOWEST_BYTES_PER_SECOND: f64 = 1_000_000.0;
 
@@ -33,6 +36,8 @@ pub(super) struct Call {
     idempotency_key: Option<String>,
     /// For how long the cluster was asked to hold the answer.
     hold: Duration,
+    /// Whether it concerns any number of tasks.
+    walks: bool,
 }
 
 /// What one orchestrator said.
@@ -52,6 +57,7 @@ impl Call {
             content_type: "application/json",
             idempotency_key: None,
             hold: Duration::ZERO,
+            walks: false,
         }
     }
 
@@ -94,6 +100,16 @@ impl Call {
         Self { hold, ..self }.query("wait", &hold.as_secs_f64())
     }
 
+    /// Any number of tasks are changed before there is an answer.
+    pub(super) fn walking(self) -> Self {
+        Self { walks: true, ..self }
+    }
+
+    /// How long one orchestrator may take when the caller's patience has so much left.
+    fn limit(&self, left: Duration) -> Duration {
+        if self.walks { WALK_WITHIN } else { self.answer_within().min(left) }
+    }
+
     fn answer_within(&self) -> Duration {
         let upload = Duration::from_secs_f64(self.body.len() as f64 / SLOWEST_BYTES_PER_SECOND);
         let base = if self.method == Method::GET { ANSWER_WITHIN } else { CHANGE_WITHIN };
@@ -121,7 +137,7 @@ impl Client {
         for n in 0.. {
             let (place, url) = self.nth(first + n);
             let left = deadline.saturating_duration_since(Instant::now());
-            let (setback, retry_after) = match self.put_to(url, call, call.answer_within().min(left)).await {
+            let (setback, retry_after) = match self.put_to(url, call, call.limit(left)).await {
                 Answer::Served(body) => {
                     self.remember(place);
                     self.note_answer(url);
@@ -240,6 +256,14 @@ mod tests {
     fn judged(status: u16, body: &str) -> Answer {
         let url = "http://127.0.0.1:3002".parse().unwrap();
         judge(&url, StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
+    }
+
+    #[test]
+    fn what_concerns_many_tasks_may_take_minutes_whatever_the_patience() {
+        let call = || Call::post("/api/v1/tasks/cancel", &()).unwrap();
+        let left = Duration::from_secs(2);
+        assert_eq!(call().limit(left), left);
+        assert!(call().walking().limit(left) >= Duration::from_mins(5));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Client {
 
     /// Cancels every task that fits; `queued` and `running` ones.
     pub async fn cancel_many(&self, which: &TaskSelection) -> Result<ManyCancelled, Error> {
-        self.ask(Call::post("/api/v1/tasks/cancel", which)?).await
+        self.ask(Call::post("/api/v1/tasks/cancel", which)?.walking()).await
     }
 
     /// A new task of the same spec as one that has ended; the one that there is when it was replayed before.
@@ -88,7 +88,7 @@ impl Client {
 
     /// Replays every ended task that fits; the failed ones unless a state is said.
     pub async fn replay_many(&self, which: &TaskSelection) -> Result<ManyReplayed, Error> {
-        self.ask(Call::post("/api/v1/tasks/replay", which)?).await
+        self.ask(Call::post("/api/v1/tasks/replay", which)?.walking()).await
     }
 
     /// A task as it stands.

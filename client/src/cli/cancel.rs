@@ -45,7 +45,8 @@ pub(super) async fn retry(options: ChooseOptions, client: &Client, printer: Prin
         }
         if done.refused > 0 {
             remark(format!(
-                "the queue had no room for {} more; the same command takes up the rest",
+                "{} more were refused: the queue had no room, or their pool is gone; the same command takes them up once \
+                 there is room, or the pool again",
                 done.refused
             ));
             return Ok(REFUSED);

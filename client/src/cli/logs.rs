@@ -18,7 +18,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Which task, and whether to go on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogsOptions {
-    /// The task
+    /// The task. With --json come the log lines that speak of it, of a command too: what a command wrote is in the
+    /// `result` of `clb show --json`
     #[arg(value_name = "ID")]
     id: TaskId,
     /// Go on until the task has ended

@@ -5,6 +5,7 @@ mod set;
 use clap::Subcommand;
 use clb_client::Client;
 use clb_client::protocol::api::PoolView;
+use serde::Serialize;
 
 use super::output::{Printer, ago, document, memory, plain, print_table, safe, say, state_cell, table, word};
 use super::values::parse_pool_name;
@@ -36,6 +37,12 @@ pub(crate) struct Name {
     name: String,
 }
 
+#[derive(Serialize)]
+struct Deleted<'a> {
+    name: &'a str,
+    is_deleted: bool,
+}
+
 /// Does it.
 pub(super) async fn run(command: PoolCommand, client: &Client, printer: Printer) -> Done {
     match command {
@@ -56,7 +63,12 @@ pub(super) async fn run(command: PoolCommand, client: &Client, printer: Printer)
             }
         }
         PoolCommand::Set(options) => print(&set::run(&options, client).await?, printer)?,
-        PoolCommand::Delete(Name { name }) => client.delete_pool(&name).await?,
+        PoolCommand::Delete(Name { name }) => {
+            client.delete_pool(&name).await?;
+            if printer.is_json {
+                document(&Deleted { name: &name, is_deleted: true })?;
+            }
+        }
         PoolCommand::Pause(Name { name }) => print(&client.pause_pool(&name).await?, printer)?,
         PoolCommand::Resume(Name { name }) => print(&client.resume_pool(&name).await?, printer)?,
     }

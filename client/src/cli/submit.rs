@@ -17,13 +17,14 @@ use super::values::parse_seconds;
 use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED, NOT_THE_COMMAND, OK, TIMED_OUT, USAGE};
 
 const NO_NUMBERS: [Number; 2] = [Number::Integer(0), Number::Integer(0)];
-/// The cluster takes no more.
-const MOST_INPUT: u64 = 1 << 20;
+/// The cluster takes no more, as a whole task in JSON.
+const MOST_BYTES: usize = 1 << 20;
+const ELSEWHERE: &str = "put it where the workers can read it, such as a mount of their pool";
 
 /// What is submitted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubmitOptions {
-    /// What the command reads: a file, or - for the standard input of this command
+    /// What the command reads: a file, or - for the standard input of this command; with all of the task up to 1 MiB
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sleep", "spin"])]
     stdin: Option<PathBuf>,
     /// The task's id, a UUID of version 7: the same id is the same task
@@ -100,6 +101,14 @@ pub(super) fn own_failure(failure: &Failure) -> u8 {
 async fn submit(options: &SubmitOptions, client: &Client) -> Result<TaskView, Failure> {
     let id = options.key.is_none().then(|| options.id.unwrap_or_else(TaskId::now));
     let task = options.task.task(options.work()?, id);
+    if let Some(path) = &options.stdin {
+        let bytes = serde_json::to_vec(&task).map_err(std::io::Error::from)?.len();
+        if bytes > MOST_BYTES {
+            let size =
+                format!("the task has {bytes} bytes with {}, and may have {MOST_BYTES}", path.display());
+            return Err(Failure::Usage(format!("{size}; {ELSEWHERE}")));
+        }
+    }
     let submitted = match options.key.as_deref() {
         Some(key) => client.submit_with_key(&task, key).await,
         None => client.submit(task).await,
@@ -187,17 +196,15 @@ pub(super) fn result_of(task: &TaskView) -> Option<CommandResult> {
 fn read(path: &Path) -> Result<Stdin, Failure> {
     let failed = |source| Failure::Read { name: path.display().to_string(), source };
     let mut bytes = Vec::new();
-    let limited = MOST_INPUT + 1;
+    let limited = MOST_BYTES as u64 + 1;
     if path == Path::new("-") {
         std::io::stdin().lock().take(limited).read_to_end(&mut bytes).map_err(failed)?;
     } else {
         let file = std::fs::File::open(path).map_err(failed)?;
         file.take(limited).read_to_end(&mut bytes).map_err(failed)?;
     }
-    if bytes.len() as u64 > MOST_INPUT {
-        let advice =
-            "has more than 1 MiB; put it where the workers can read it, such as a mount of their pool";
-        return Err(Failure::Usage(format!("{} {advice}", path.display())));
+    if bytes.len() > MOST_BYTES {
+        return Err(Failure::Usage(format!("{} has more than 1 MiB; {ELSEWHERE}", path.display())));
     }
     Ok(Stdin(bytes))
 }

@@ -151,6 +151,9 @@ async fn whose_fault_it_was_is_in_the_exit_code() {
     assert!(refused.stderr.contains("must be \"sleep\""), "{refused:?}");
     assert_eq!(run(&cluster, &["submit", "--wait", "--spin", "1"]).await.code, 125);
     assert_eq!(run(&cluster, &["submit", "--stdin", "/nowhere/x", "--", "cat"]).await.code, 2);
+    let large = vec![255_u8; 900 << 10];
+    let done = run_with_input(&cluster, &["submit", "--stdin", "-", "--", "cat"], large).await;
+    assert!(done.code == 2 && done.stderr.contains("a mount of their pool"), "{done:?}");
     assert_eq!(run(&cluster, &["submit"]).await.code, 2);
     assert_eq!(run(&cluster, &["--url", "nonsense", "list"]).await.code, 2);
 }

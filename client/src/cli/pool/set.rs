@@ -7,6 +7,7 @@ use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
+use super::super::output::remark;
 use super::super::values::{parse_pair, parse_pool_name, parse_seconds};
 use crate::failure::Failure;
 
@@ -39,13 +40,19 @@ pub(crate) struct SetOptions {
     /// A variable that programs find; may be given several times, and replaces all that there were
     #[arg(long = "env", short = 'e', value_name = "NAME=TEXT", value_parser = parse_pair)]
     env: Vec<(String, String)>,
+    /// Take away all variables
+    #[arg(long, conflicts_with = "env")]
+    no_env: bool,
     /// A folder of the host; may be given several times, and replaces all that there were
     #[arg(long = "mount", value_name = "SOURCE:TARGET[:ro]", value_parser = parse_mount)]
     mounts: Vec<Mount>,
+    /// Take away all folders
+    #[arg(long, conflicts_with = "mounts")]
+    no_mounts: bool,
     /// As whom programs run
     #[arg(long, value_name = "USER[:GROUP]")]
     user: Option<String>,
-    /// Whether workers can reach anything but the orchestrators
+    /// Whether workers can reach anything but the orchestrators; without a network they have no ports
     #[arg(long, value_name = "BOOL")]
     network: Option<bool>,
     /// Whether the container's own files are read-only
@@ -57,10 +64,14 @@ pub(crate) struct SetOptions {
     /// How long a program has to end once it is asked to
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     stop_grace: Option<f64>,
-    /// The port on 127.0.0.1 of the first worker; the others follow
-    #[arg(long, value_name = "PORT")]
-    first_port: Option<u16>,
+    /// The port on 127.0.0.1 of the first worker, and the others follow; none takes the ports away
+    #[arg(long, value_name = "PORT", value_parser = parse_port)]
+    first_port: Option<FirstPort>,
 }
+
+/// Where the ports of the workers begin, or that they have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FirstPort(Option<u16>);
 
 /// Makes or changes the pool.
 pub(super) async fn run(options: &SetOptions, client: &Client) -> Result<PoolView, Failure> {
@@ -75,7 +86,7 @@ pub(super) async fn run(options: &SetOptions, client: &Client) -> Result<PoolVie
         }
         Err(error) => return Err(error.into()),
     };
-    let spec = changed(spec, options);
+    let spec = without_ports(changed(spec, options), options)?;
     let broken = spec.broken_limits();
     if broken.is_empty() {
         return Ok(client.set_pool(&options.name, &spec).await?);
@@ -87,6 +98,18 @@ pub(super) async fn run(options: &SetOptions, client: &Client) -> Result<PoolVie
     Err(Failure::Usage(all.join("; ")))
 }
 
+/// A pool without a network has no ports: those that it had go, unless they were asked for.
+fn without_ports(mut spec: PoolSpec, options: &SetOptions) -> Result<PoolSpec, Failure> {
+    let (false, Some(port)) = (spec.network, spec.first_port) else { return Ok(spec) };
+    if options.first_port.is_some() {
+        let advice = "a pool without a network has no ports; say --network true, or --first-port none";
+        return Err(Failure::Usage(advice.to_owned()));
+    }
+    remark(format!("without a network the workers have no ports; they had them from {port} on"));
+    spec.first_port = None;
+    Ok(spec)
+}
+
 fn changed(mut spec: PoolSpec, options: &SetOptions) -> PoolSpec {
     fn set<T: Clone>(place: &mut T, said: Option<&T>) {
         if let Some(value) = said {
@@ -96,8 +119,8 @@ fn changed(mut spec: PoolSpec, options: &SetOptions) -> PoolSpec {
     if options.image.is_some() {
         spec.image.clone_from(&options.image);
     }
-    if options.first_port.is_some() {
-        spec.first_port = options.first_port;
+    if let Some(FirstPort(port)) = options.first_port {
+        spec.first_port = port;
     }
     set(&mut spec.workers, options.workers.as_ref());
     set(&mut spec.slots, options.slots.as_ref());
@@ -109,10 +132,10 @@ fn changed(mut spec: PoolSpec, options: &SetOptions) -> PoolSpec {
     set(&mut spec.read_only, options.read_only.as_ref());
     set(&mut spec.placement, options.placement.as_ref());
     set(&mut spec.stop_grace, options.stop_grace.as_ref());
-    if !options.env.is_empty() {
+    if options.no_env || !options.env.is_empty() {
         spec.env = options.env.iter().cloned().collect();
     }
-    if !options.mounts.is_empty() {
+    if options.no_mounts || !options.mounts.is_empty() {
         spec.mounts.clone_from(&options.mounts);
     }
     spec
@@ -127,6 +150,14 @@ fn parse_mount(text: &str) -> Result<Mount, String> {
         Some((_, other)) => return Err(format!("{other:?} is no option of a mount; there is only ro")),
     };
     Ok(Mount { source: source.to_owned(), target: target.to_owned(), read_only })
+}
+
+fn parse_port(text: &str) -> Result<FirstPort, String> {
+    if text == "none" {
+        return Ok(FirstPort(None));
+    }
+    let port = text.parse().map_err(|_| format!("{text:?} is no port; write a number, or none"))?;
+    Ok(FirstPort(Some(port)))
 }
 
 fn parse_placement(text: &str) -> Result<Placement, String> {
