@@ -46,7 +46,8 @@ Exit codes:
 
 submit --wait exits with the code of the command itself, with 128 + N when \
 signal N ended it, and with 125 when it is not the command that failed: the \
-cluster was not reached or refused, or the task was lost with its workers.";
+cluster was not reached or refused, the task was lost with its workers, or \
+some of its output is missing.";
 
 /// What `clb` is called with.
 #[derive(Debug, Parser)]

@@ -19,13 +19,15 @@ pub(super) struct TaskOptions {
     /// How long one attempt may take: seconds, or as in 1h30m
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) timeout: Option<f64>,
-    /// How many attempts may fail or be lost with their worker
+    /// How often it may run: what fails, or is lost with its worker, is repeated until then (3 when left out);
+    /// `--max-attempts 1` runs it once
     #[arg(long, value_name = "N")]
     pub(super) max_attempts: Option<u32>,
     /// How long it rests after its first failed attempt; twice as long after each further one
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) retry_delay: Option<f64>,
-    /// It does not run before this time, as 2026-01-31T03:00:00Z or +90m
+    /// It does not run before this time, as 2026-01-31T03:00:00Z or +90m; an absolute one together with an id or a
+    /// key, for the same id must come with the same task
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(super) not_before: Option<Timestamp>,
     /// What it belongs to

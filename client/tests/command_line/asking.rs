@@ -130,3 +130,12 @@ async fn the_live_view_says_that_it_needs_a_terminal() {
     assert_eq!(done.code, 2);
     assert!(done.stderr.contains("needs a terminal"), "{done:?}");
 }
+
+#[tokio::test]
+async fn the_help_says_that_what_fails_is_repeated() {
+    for command in ["submit", "map"] {
+        let done = ended(clb(&[command, "--help"]).output().await.unwrap());
+        let text = done.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("`--max-attempts 1` runs it once"), "{text}");
+    }
+}
