@@ -19,7 +19,7 @@ use super::lines::{self, Line, reason};
 use super::output::{Printer, remark};
 use super::placeholder::Template;
 use super::task_options::{TaskOptions, made_up_group};
-use crate::failure::{Done, Failure, OK, SOME_FAILED};
+use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED, OK, SOME_FAILED};
 use printing::Printing;
 
 /// How long a full queue is given to make room.
@@ -89,8 +89,8 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
         || format!("what was submitted goes on; come back with `clb results --follow --group '{group}'`");
     let mapped = interruptible(map.all(&group), hint).await;
     if let Err(failure) = mapped {
-        if !matches!(failure, Failure::Interrupted(_)) {
-            remark(format!("{} lines are not printed; {}", map.unprinted(), hint()));
+        if ![INTERRUPTED, BROKEN_PIPE].contains(&failure.exit_code()) {
+            remark(hint());
         }
         return Err(failure);
     }
@@ -106,12 +106,14 @@ impl Map<'_> {
         let mut outcomes = pin!(self.client.outcomes(OutcomeSeq(0), Some(group)));
         let mut is_over = false;
         loop {
-            self.submit().await?;
+            let is_full = self.submit().await?;
             if is_over && self.open.is_empty() && self.ready.is_empty() {
                 return Ok(());
             }
             if self.open.is_empty() && !self.ready.is_empty() {
-                tokio::time::sleep(QUEUE_PAUSE).await;
+                if is_full {
+                    tokio::time::sleep(QUEUE_PAUSE).await;
+                }
                 continue;
             }
             let has_room = self.ready.is_empty() && self.room() > 0;
@@ -159,12 +161,8 @@ impl Map<'_> {
         Ok((Job { place: self.places, number: line.number, input }, id, json))
     }
 
-    fn unprinted(&self) -> usize {
-        self.open.len() + self.ready.len() + self.printing.held()
-    }
-
-    /// Submits as many as may be on their way.
-    async fn submit(&mut self) -> Result<(), Failure> {
+    /// Submits as many as may be on their way; gives whether the queue had no room for some.
+    async fn submit(&mut self) -> Result<bool, Failure> {
         let room = self.room();
         let mut body = Vec::new();
         let mut sent = Vec::new();
@@ -175,8 +173,9 @@ impl Map<'_> {
             sent.push((job, id, json));
         }
         if sent.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
+        let mut is_full = false;
         let entries = match self.client.submit_lines(body.into()).await {
             Ok(entries) => entries,
             Err(Error::QueueFull { .. }) => sent.iter().map(|(_, id, _)| no_room(*id)).collect(),
@@ -191,11 +190,14 @@ impl Map<'_> {
                 200 | 201 => {
                     self.open.insert(id, job);
                 }
-                QUEUE_FULL => self.ready.push_front((job, id, json)),
+                QUEUE_FULL => {
+                    is_full = true;
+                    self.ready.push_front((job, id, json));
+                }
                 _ => self.printing.give_up(&job, &reason(&entry))?,
             }
         }
-        Ok(())
+        Ok(is_full)
     }
 
     fn collect(&mut self, outcome: OutcomeView) -> Result<(), Failure> {

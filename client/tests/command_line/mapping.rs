@@ -133,3 +133,14 @@ async fn an_error_says_in_which_group_the_lines_are() {
     assert_eq!(done.code, 3, "{done:?}");
     assert!(done.stderr.contains("clb results --follow --group 'g'"), "{done:?}");
 }
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_it_quietly() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let mut child = start_with_input(&cluster, &["map", "--", "echo"], "a\n").await;
+    drop(child.stdout.take());
+    cluster.until(|memory| memory.tasks.len() == 1).await;
+    cluster.run_all_backwards(shell);
+    let done = finish(child).await;
+    assert_eq!((done.code, done.stderr.as_str()), (141, ""));
+}
