@@ -144,7 +144,7 @@ impl Pool {
 
 /// The bundled image is the operator's affair: a worker that lacks it says so itself.
 fn first_image(spec: &PoolSpec) -> Image {
-    if spec.image.is_some() { Image::Wanted { failures: 0 } } else { Image::Ready }
+    if spec.image.is_some() || !spec.network { Image::Wanted { failures: 0 } } else { Image::Ready }
 }
 
 /// FNV-1a over everything that a container is made of.

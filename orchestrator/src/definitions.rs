@@ -19,7 +19,7 @@ const DEFAULT_PATH: &str = "/etc/clb/clb.toml";
 /// Containers of the system have names that begin with these, or workers of the default pool have.
 const RESERVED_NAMES: [&str; 2] = ["worker", "orchestrator"];
 /// Folders of a container that nothing may be put over.
-const RESERVED_TARGETS: [&str; 4] = [PROGRAM_FOLDER, "/proc", "/sys", "/dev"];
+const RESERVED_TARGETS: [&str; 5] = [PROGRAM_FOLDER, "/proc", "/sys", "/dev", "/tmp"];
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

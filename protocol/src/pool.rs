@@ -195,13 +195,21 @@ fn is_plain_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() <= MAX_PATH_BYTES
         && !path.contains(['\0', ':'])
-        && !path.split('/').any(|part| part == "..")
+        && !path.trim_end_matches('/').split('/').skip(1).any(|part| matches!(part, "" | "." | ".."))
 }
 
 fn is_user(text: &str) -> bool {
-    let name = text.split(':').next().unwrap_or_default();
-    let is_root = name == "root" || name.parse::<u64>() == Ok(0);
-    is_word(text) && !name.is_empty() && !is_root && text.len() <= 255
+    let mut parts = text.splitn(2, ':');
+    let is_somebody = |part: &str| match part.bytes().next() {
+        Some(b'0'..=b'9') => part.parse::<u32>().is_ok_and(|id| id > 0),
+        Some(b'a'..=b'z' | b'_') => part != "root" && part.bytes().all(is_in_name),
+        _ => false,
+    };
+    parts.all(is_somebody) && text.len() <= 255
+}
+
+fn is_in_name(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
 }
 
 #[cfg(test)]
@@ -240,6 +248,25 @@ mod tests {
             "/first_port",
         ];
         assert_eq!(pointers(spec), expected);
+    }
+
+    #[test]
+    fn nobody_is_root_by_another_spelling() {
+        for user in ["nobody", "1000", "65534:65534", "_apt:nogroup", "www-data"] {
+            assert!(is_user(user), "{user}");
+        }
+        for root in ["0", "00", "-0", "+0", "root", "", ":5", "5:0", "5:root", "5:", "4294967296", "a b", "A"]
+        {
+            assert!(!is_user(root), "{root}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_written_in_one_way() {
+        assert!(is_plain_path("/srv/pictures") && is_plain_path("/srv/"));
+        for path in ["srv", "//srv", "/./srv", "/srv/../etc", "/srv//a", "/a:b"] {
+            assert!(!is_plain_path(path), "{path}");
+        }
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Cluster {
             [stage, judgement].into_iter().flatten()
         });
         let timeouts = (self.running > 0).then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
-        let settled = self.settling.map(|settling| settling.until);
+        let settled = self.settling.filter(|_| !self.retired).map(|settling| settling.until);
         let rested = self.asleep.first().map(|(until, _)| *until);
         let images = self.pools.values().filter_map(|pool| match pool.image {
             Image::Failed { retry_at, .. } if !self.retired && pool.wanted() > 0 => Some(retry_at),

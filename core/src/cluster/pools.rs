@@ -112,11 +112,22 @@ impl Cluster {
                 pool.is_paused = false;
                 self.unsettled.insert(name.clone());
                 out.changes.push(Change::PoolForgotten(name.clone()));
+                self.forget_orders(name, out);
                 PoolReceipt::Removed
             }
         });
         if out.pool == Some(PoolReceipt::Removed) {
             out.notes.push(Note::Fleet(format!("The pool {name} is removed or as its operator defines it")));
+        }
+    }
+
+    /// What was ordered of its workers does not hold for another pool of the same name.
+    fn forget_orders(&mut self, name: &PoolName, out: &mut Output) {
+        for ((pool, no), slot) in &mut self.slots {
+            if pool == name && std::mem::replace(&mut slot.standing, Standing::Serve) != Standing::Serve {
+                let (pool, slot) = (pool.clone(), *no);
+                out.changes.push(Change::SlotOrdered { pool, slot, standing: Standing::Serve });
+            }
         }
     }
 

@@ -54,8 +54,11 @@ async fn make_once(
         supplies.have_inside().await?;
     }
     let container = match docker.create_worker(plan).await {
-        Err(EngineError::NameTaken { .. }) => {
+        Err(taken @ EngineError::NameTaken { .. }) => {
             let former = docker.inspect_by_name(&docker.worker_container_name(&plan.worker)).await?;
+            if !is_former(&former.role, &plan.worker) {
+                return Err(taken);
+            }
             docker.remove_forced(&former.id).await?;
             docker.create_worker(plan).await?
         }
@@ -66,6 +69,14 @@ async fn make_once(
         return Err(error);
     }
     Ok(container)
+}
+
+/// Whether a container of this role is an earlier one of a worker's slot. Another may be anybody's, or that of
+/// a newer leader.
+fn is_former(role: &Role, worker: &WorkerId) -> bool {
+    matches!(role, Role::Worker(former) if former.pool == worker.pool
+        && former.slot == worker.slot
+        && former.generation <= worker.generation)
 }
 
 /// Looks at a container, ends what still lives of it and removes it, however often that takes.
@@ -157,5 +168,27 @@ async fn remove_workers(docker: &Docker) {
                 sleep(SHORT_REST).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clb_protocol::{Generation, SlotNo};
+
+    use super::*;
+
+    #[test]
+    fn only_an_earlier_container_of_the_same_slot_goes_for_its_name() {
+        let worker = |pool: &str, slot, generation| WorkerId {
+            pool: pool.into(),
+            slot: SlotNo(slot),
+            generation: Generation(generation),
+        };
+        let plan = worker("tools", 1, 3);
+        assert!(is_former(&Role::Worker(worker("tools", 1, 2)), &plan));
+        for other in [worker("tools", 1, 4), worker("tools", 2, 2), worker("default", 1, 2)] {
+            assert!(!is_former(&Role::Worker(other), &plan));
+        }
+        assert!(!is_former(&Role::Unknown, &plan) && !is_former(&Role::Database, &plan));
     }
 }

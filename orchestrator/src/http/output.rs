@@ -267,8 +267,12 @@ impl Reader {
             };
             match next {
                 Some(Ok(bytes)) => self.send(bytes).await?,
-                // It ended, or its worker did.
-                Some(Err(_)) | None => return Ok(()),
+                None => return Ok(()),
+                // Its worker ended: with the attempt, or after it, which has left its output in the store.
+                Some(Err(_)) => {
+                    let task = find(&self.door, self.id).await.map_err(|_| Over)?;
+                    return stored(&task, attempt, self.stream).map_or(Ok(()), |_| Err(Over));
+                }
             }
         }
     }

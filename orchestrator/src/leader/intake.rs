@@ -36,7 +36,9 @@ impl Term {
             Message::Pools(reply) => drop(reply.send(self.cluster.pools().collect())),
             Message::Watch { id, reply } => {
                 if self.cluster.is_open(id) || self.ending.contains(&id) {
-                    self.watchers.entry(id).or_default().push(reply);
+                    let watchers = self.watchers.entry(id).or_default();
+                    watchers.retain(|watcher| !watcher.is_closed());
+                    watchers.push(reply);
                 } else {
                     let _ = reply.send(());
                 }

@@ -26,7 +26,7 @@ pub(crate) enum Whereabouts<'a> {
 impl Agent {
     /// Where the outputs of an attempt are.
     pub(crate) fn whereabouts(&self, key: AttemptKey) -> Whereabouts<'_> {
-        if self.running.contains(key) {
+        if self.running.is_program(key) {
             return Whereabouts::Running;
         }
         let gave = match self.outbox.get(key).map(|result| &result.gave) {

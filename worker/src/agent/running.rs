@@ -93,6 +93,11 @@ impl RunningTable {
         self.attempts.contains_key(&key)
     }
 
+    /// Whether it runs and is a program, which alone writes anything.
+    pub(super) fn is_program(&self, key: AttemptKey) -> bool {
+        self.attempts.get(&key).is_some_and(|attempt| matches!(attempt.doer, Doer::Program(_)))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.attempts.len()
     }

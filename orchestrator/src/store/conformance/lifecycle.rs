@@ -118,6 +118,20 @@ pub(in crate::store) fn a_task_ends_only_once<S: Store>(open: &impl Fn() -> S) {
     assert_eq!(store.outcomes(OutcomeSeq(0), None, 10).unwrap().outcomes.len(), 1);
 }
 
+pub(in crate::store) fn what_is_said_of_a_task_that_nobody_knows_is_let_go<S: Store>(open: &impl Fn() -> S) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    let verdict = clb_protocol::api::Verdict::new(VerdictKind::Superseded, "late");
+    let (task, attempt) = (TaskId::now(), AttemptNo(1));
+    let result = serde_json::value::to_raw_value("written").unwrap();
+    let late = vec![
+        Change::AttemptJudged { task, attempt, verdict, costs: false },
+        Change::CancelledOutputKept { task, attempt, result },
+    ];
+    commit(&store, epoch, late).unwrap();
+    assert!(store.task(task).unwrap().is_none());
+}
+
 pub(in crate::store) fn a_batch_is_stored_whole_or_not_at_all<S: Store>(open: &impl Fn() -> S) {
     let store = open();
     let epoch = lead(&store, 0);

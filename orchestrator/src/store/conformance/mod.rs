@@ -28,6 +28,7 @@ macro_rules! conformance {
                 a_known_id_is_skipped_with_all_its_changes
                 a_known_idempotency_key_is_skipped
                 a_task_ends_only_once
+                what_is_said_of_a_task_that_nobody_knows_is_let_go
                 a_batch_is_stored_whole_or_not_at_all
                 a_batch_that_was_stored_can_be_committed_again
                 only_attempts_that_cost_are_spent

@@ -192,8 +192,9 @@ impl<'c, 'b> Application<'c, 'b> {
                 self.sql.end_attempt.execute(params![at.0, verdict, costs, row, attempt.0])?;
                 Ok(())
             }
+            // A worker may hold results of tasks that a restored backup does not know.
             Change::AttemptJudged { task, attempt, verdict, costs } => {
-                let row = self.row(*task)?.seq;
+                let Some(TaskRow { seq: row, .. }) = self.find(*task)? else { return Ok(()) };
                 self.sql.judge_attempt.execute(params![to_json(verdict)?, costs, row, attempt.0])?;
                 Ok(())
             }
@@ -201,7 +202,7 @@ impl<'c, 'b> Application<'c, 'b> {
                 self.end(*seq, *task, *at, ending, last.as_ref())
             }
             Change::CancelledOutputKept { task, attempt, result } => {
-                let row = self.row(*task)?.seq;
+                let Some(TaskRow { seq: row, .. }) = self.find(*task)? else { return Ok(()) };
                 self.sql.keep_output.execute(params![result.get(), row, attempt.0])?;
                 Ok(())
             }
@@ -401,14 +402,17 @@ impl<'c, 'b> Application<'c, 'b> {
     }
 
     fn row(&mut self, task: TaskId) -> Result<TaskRow> {
+        let detail = || format!("task {task} was never accepted");
+        self.find(task)?.ok_or_else(|| StoreError::Conflict { detail: detail() })
+    }
+
+    fn find(&mut self, task: TaskId) -> Result<Option<TaskRow>> {
         if let Some(row) = self.rows.get(&task) {
-            return Ok(*row);
+            return Ok(Some(*row));
         }
         let read = |found: &rusqlite::Row<'_>| Ok(TaskRow { seq: found.get(0)?, has_group: found.get(1)? });
-        let Some(row) = self.sql.find_task.query_row([task.as_bytes()], read).optional()? else {
-            return Err(StoreError::Conflict { detail: format!("task {task} was never accepted") });
-        };
-        self.rows.insert(task, row);
+        let row = self.sql.find_task.query_row([task.as_bytes()], read).optional()?;
+        self.rows.extend(row.map(|row| (task, row)));
         Ok(row)
     }
 }
