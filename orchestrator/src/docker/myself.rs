@@ -20,8 +20,6 @@ const SHORT_ID: usize = 12;
 pub(crate) struct Myself {
     /// Its full id.
     pub(crate) id: ContainerId,
-    /// Its labels.
-    pub(crate) labels: BTreeMap<String, String>,
     /// The network for the workers: a user's own, where names resolve, before the engine's default.
     pub(crate) worker_network: Option<String>,
     /// Its ports on the host.
@@ -101,14 +99,12 @@ fn id_from_hostname(hostname: &str) -> Option<&str> {
 fn myself(cluster: &str, container: ContainerInspectResponse) -> Result<Myself, EngineError> {
     let missing = || EngineError::unreadable("a container without id, name or configuration");
     let id = container.id.clone().ok_or_else(missing)?;
-    let config = container.config.clone().ok_or_else(missing)?;
     let settings = container.network_settings.clone().unwrap_or_default();
     let networks: BTreeMap<_, _> = settings.networks.unwrap_or_default().into_iter().collect();
     let networks: Vec<String> = networks.into_keys().collect();
     let blueprint = blueprint(container).ok_or_else(missing)?;
     Ok(Myself {
         id: id.into(),
-        labels: config.labels.unwrap_or_default().into_iter().collect(),
         worker_network: worker_network(cluster, &networks),
         published: published(&settings.ports.unwrap_or_default()),
         blueprint,

@@ -1,6 +1,6 @@
 //! A worker's container: hardened, limited, published on the loopback address only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::models::{
@@ -18,16 +18,6 @@ use super::{Docker, EngineError, PATIENT, names, within};
 const TMP: &str = "rw,noexec,nosuid,nodev,size=16m,mode=1777";
 /// The part of a worker's memory that its `/tmp` may hold, where programs of foreign images work.
 const TMP_SHARE: u64 = 4;
-/// The labels by which Compose knows its project, taken over from the orchestrator's container so that
-/// `ps`, `logs` and `down` include the workers.
-const COMPOSE_PROJECT: &str = "com.docker.compose.project";
-const COMPOSE_COPIED: [&str; 4] = [
-    COMPOSE_PROJECT,
-    "com.docker.compose.project.config_files",
-    "com.docker.compose.project.working_dir",
-    "com.docker.compose.version",
-];
-
 /// Everything that makes a worker's container.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerPlan {
@@ -61,8 +51,6 @@ pub(crate) struct WorkerPlan {
     pub(crate) pids: u32,
     /// How long it may take to end once it is asked to.
     pub(crate) stop_grace: Duration,
-    /// The labels of the orchestrator's own container; only those of Compose are taken over.
-    pub(crate) own_labels: BTreeMap<String, String>,
 }
 
 /// Where a worker's program is.
@@ -186,22 +174,14 @@ fn nano_cpus(cpus: f64, machine_cpus: i64) -> i64 {
 
 fn labels(cluster: &str, plan: &WorkerPlan) -> HashMap<String, String> {
     let worker = &plan.worker;
-    let mut labels = HashMap::from([
+    HashMap::from([
         (CLUSTER.to_owned(), cluster.to_owned()),
         (ROLE.to_owned(), "worker".to_owned()),
         (POOL.to_owned(), worker.pool.to_string()),
         (SLOT.to_owned(), worker.slot.to_string()),
         (GENERATION.to_owned(), worker.generation.to_string()),
         (VERSION.to_owned(), plan.version.to_string()),
-    ]);
-    if plan.own_labels.contains_key(COMPOSE_PROJECT) {
-        let copied = COMPOSE_COPIED.iter().filter_map(|name| plan.own_labels.get_key_value(*name));
-        labels.extend(copied.map(|(name, value)| (name.clone(), value.clone())));
-        labels.insert("com.docker.compose.service".to_owned(), "worker".to_owned());
-        labels.insert("com.docker.compose.oneoff".to_owned(), "False".to_owned());
-        labels.insert("com.docker.compose.container-number".to_owned(), worker.slot.to_string());
-    }
-    labels
+    ])
 }
 
 #[cfg(test)]
@@ -227,7 +207,6 @@ mod tests {
             cpus: 1.0,
             pids: 256,
             stop_grace: Duration::from_secs(10),
-            own_labels: BTreeMap::new(),
         }
     }
 
@@ -274,26 +253,8 @@ mod tests {
     fn labels_say_whose_container_it_is() {
         let labels = labels("clb", &plan());
         assert_eq!(labels[SLOT], "2");
-        assert!(!labels.contains_key(COMPOSE_PROJECT));
         assert!(
             matches!(super::super::Role::of(&labels), super::super::Role::Worker(w) if w == plan().worker)
         );
-    }
-
-    #[test]
-    fn the_labels_of_compose_are_taken_over_without_those_of_the_orchestrators_service() {
-        let own = [
-            (COMPOSE_PROJECT, "demo"),
-            ("com.docker.compose.service", "orchestrator-1"),
-            ("com.docker.compose.config-hash", "abc"),
-            ("clb.role", "orchestrator"),
-        ];
-        let own_labels = own.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let labels = labels("clb", &WorkerPlan { own_labels, ..plan() });
-        assert_eq!(labels[COMPOSE_PROJECT], "demo");
-        assert_eq!(labels["com.docker.compose.service"], "worker");
-        assert_eq!(labels["com.docker.compose.container-number"], "2");
-        assert_eq!(labels[ROLE], "worker");
-        assert!(!labels.contains_key("com.docker.compose.config-hash"));
     }
 }

@@ -223,7 +223,6 @@ impl Fleet {
             cpus: spec.cpus,
             pids: spec.pids,
             stop_grace: Duration::from_secs_f64(spec.stop_grace.ceil()) + OWN_GRACE,
-            own_labels: self.myself.as_ref().map(|myself| myself.labels.clone()).unwrap_or_default(),
         }
     }
 
