@@ -3,9 +3,12 @@
 use askama::Template;
 use clb_client::protocol::Timestamp;
 use clb_client::protocol::api::{TaskState, TaskView, VerdictKind};
-use clb_client::protocol::task::{TaskSpec, Work};
+use clb_client::protocol::task::{CommandResult, Number, TaskSpec, Work};
 
 use super::listing::{Listing, View};
+
+/// How many characters of a command's output are shown.
+const MOST_WRITTEN: usize = 200;
 
 /// The table's body and the way to the next page.
 #[derive(Debug, Template)]
@@ -94,6 +97,24 @@ impl Row {
     }
 }
 
+#[derive(serde::Deserialize)]
+struct Sum {
+    sum: Number,
+}
+
+/// The sum, or the beginning of what a command wrote.
+fn result_words(result: &str) -> String {
+    if let Ok(Sum { sum }) = serde_json::from_str(result) {
+        return sum.to_string();
+    }
+    let Ok(command) = serde_json::from_str::<CommandResult>(result) else { return result.to_owned() };
+    let written = String::from_utf8_lossy(&command.stdout.bytes).trim().to_owned();
+    match written.char_indices().nth(MOST_WRITTEN) {
+        Some((end, _)) => format!("{} …", &written[..end]),
+        None => written,
+    }
+}
+
 fn payload_words(spec: &TaskSpec) -> String {
     match &spec.work {
         Work::Sleep(timed) | Work::Spin(timed) => {
@@ -115,13 +136,8 @@ fn losses(task: &TaskView) -> Vec<String> {
 }
 
 fn outcome(task: &TaskView) -> String {
-    #[derive(serde::Deserialize)]
-    struct Sum {
-        sum: clb_client::protocol::task::Number,
-    }
     match (&task.result, &task.error) {
-        (Some(result), None) => serde_json::from_str::<Sum>(result.get())
-            .map_or_else(|_| result.get().to_owned(), |Sum { sum }| sum.to_string()),
+        (Some(result), None) => result_words(result.get()),
         (_, Some(error)) => error.message.clone(),
         (None, None) => String::new(),
     }
@@ -174,6 +190,18 @@ mod tests {
     }
 
     const SPEC: &str = r#""spec":{"kind":"sleep","seconds":12.0,"add":[3,4],"max_attempts":3,"timeout":60}"#;
+
+    #[test]
+    fn a_result_is_the_sum_or_what_a_command_wrote() {
+        let command = |stdout: &str| {
+            let result = format!(r#"{{"exit_code":0,"stdout":"{stdout}","stderr":"","duration":0.1}}"#);
+            result_words(&result)
+        };
+        assert_eq!(result_words(r#"{"sum":7}"#), "7");
+        assert_eq!(command("n5\\n"), "n5");
+        assert_eq!(command(&"ä".repeat(300)), format!("{} …", "ä".repeat(MOST_WRITTEN)));
+        assert_eq!(result_words("7"), "7");
+    }
 
     #[test]
     fn a_running_payload_shows_its_run_and_what_was_lost_before() {
