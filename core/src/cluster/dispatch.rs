@@ -29,8 +29,8 @@ impl Cluster {
     fn dispatch_pool(&mut self, pool: &PoolName, now: Timestamp, out: &mut Output) {
         let Some(policy) = self.pools.get(pool).map(|pool| pool.spec.placement) else { return };
         let of_pool = || {
-            let slots = self.slots.iter().filter(|((name, _), _)| name == pool);
-            slots.filter_map(|(key, slot)| candidate(slot, now).map(|candidate| (key, candidate)))
+            let slots = self.pool_slots(pool);
+            slots.filter_map(|slot| candidate(slot, now).map(|candidate| (slot, candidate)))
         };
         let free_slots = |candidate: &Candidate| candidate.slots.saturating_sub(candidate.running);
         let mut free: usize = of_pool().map(|(_, candidate)| usize::from(free_slots(&candidate))).sum();
@@ -38,7 +38,7 @@ impl Cluster {
             return;
         }
         let (keys, mut candidates): (Vec<SlotKey>, Vec<Candidate>) =
-            of_pool().map(|(key, candidate)| (key.clone(), candidate)).unzip();
+            of_pool().map(|(slot, candidate)| (slot.key(), candidate)).unzip();
         while free > 0 {
             let Some(id) = self.queue.pop(pool) else { return };
             let Some(choice) = choose(policy, id, &candidates) else { return };

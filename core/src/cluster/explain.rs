@@ -101,7 +101,7 @@ impl Cluster {
                 until: None,
             });
         }
-        let has_worker = self.places_of(name).any(|slot| candidate(slot, now).is_some());
+        let has_worker = self.pool_slots(name).any(|slot| candidate(slot, now).is_some());
         if pool.state != PoolState::Failed || has_worker {
             return None;
         }
@@ -116,10 +116,6 @@ impl Cluster {
             remedy: "It is tried again by itself; a changed pool is tried at once.",
             until,
         })
-    }
-
-    fn places_of<'a>(&'a self, pool: &'a PoolName) -> impl Iterator<Item = &'a Slot> {
-        self.slots.iter().filter(move |((name, _), _)| name == pool).map(|(_, slot)| slot)
     }
 
     fn obstacle_of_all(&self) -> Option<Obstacle> {
@@ -150,7 +146,7 @@ impl Cluster {
     }
 
     fn obstacle_of_workers(&self, pool: &PoolName, ahead: u64, now: Timestamp) -> Obstacle {
-        let slots = || self.places_of(pool);
+        let slots = || self.pool_slots(pool);
         let ready: Vec<Candidate> = slots().filter_map(|slot| candidate(slot, now)).collect();
         if ready.is_empty() {
             let doing: Vec<String> =
@@ -181,7 +177,7 @@ impl Cluster {
     }
 
     fn candidates_now(&self, pool: &PoolName, id: TaskId, now: Timestamp) -> Vec<CandidateView> {
-        let slots: Vec<&Slot> = self.places_of(pool).collect();
+        let slots: Vec<&Slot> = self.pool_slots(pool).collect();
         let may_get: Vec<Option<Candidate>> = slots.iter().map(|slot| candidate(slot, now)).collect();
         let ready: Vec<Candidate> = may_get.iter().flatten().copied().collect();
         let policy = self.pools.get(pool).map(|pool| pool.spec.placement).unwrap_or_default();

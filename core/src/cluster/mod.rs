@@ -195,6 +195,12 @@ impl Cluster {
         }
     }
 
+    /// The slots of a pool, in order.
+    fn pool_slots(&self, name: &PoolName) -> impl DoubleEndedIterator<Item = &Slot> {
+        let range = (name.clone(), SlotNo(0))..=(name.clone(), SlotNo(u16::MAX));
+        self.slots.range(range).map(|(_, slot)| slot)
+    }
+
     /// The slot that this worker fills now; `None` for a worker of an earlier generation.
     fn slot_of(&mut self, worker: &WorkerId) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(&(worker.pool.clone(), worker.slot))?;

@@ -39,30 +39,20 @@ impl Cluster {
             self.make_slot(&(name.clone(), SlotNo(wanted + 1)), now);
         }
         self.set_courses(name);
-        let keys = self.slots_of(name);
+        let keys: Vec<SlotKey> = self.pool_slots(name).map(Slot::key).collect();
         for key in &keys {
             self.pursue(key, now, out);
         }
-        let is_settled = self.slots_of(name).len() == usize::from(wanted)
+        let is_settled = self.pool_slots(name).count() == usize::from(wanted)
             && keys.iter().filter_map(|key| self.slots.get(key)).all(|slot| {
                 slot.course == Course::Stay && slot.standing != Standing::Restart && !self.is_outdated(slot)
             });
-        let is_gone =
-            self.pools.get(name).is_some_and(|pool| pool.is_removing) && self.slots_of(name).is_empty();
+        let is_gone = self.pools.get(name).is_some_and(|pool| pool.is_removing)
+            && self.pool_slots(name).next().is_none();
         if is_gone {
             self.pools.remove(name);
         }
         is_settled
-    }
-
-    fn slots_of(&self, name: &PoolName) -> Vec<SlotKey> {
-        let first = (name.clone(), SlotNo(0));
-        self.slots.range(first..).map(|(key, _)| key).take_while(|key| key.0 == *name).cloned().collect()
-    }
-
-    fn pool_slots<'a>(&'a self, name: &'a PoolName) -> impl DoubleEndedIterator<Item = &'a Slot> {
-        let range = (name.clone(), SlotNo(0))..=(name.clone(), SlotNo(u16::MAX));
-        self.slots.range(range).map(|(_, slot)| slot)
     }
 
     /// Whether a slot's container is made of something else than it should.

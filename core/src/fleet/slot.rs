@@ -178,6 +178,12 @@ impl Slot {
         }
     }
 
+    /// Which place it is.
+    #[must_use]
+    pub fn key(&self) -> (PoolName, SlotNo) {
+        (self.pool.clone(), self.no)
+    }
+
     /// The worker that the newest generation is.
     #[must_use]
     pub fn worker_id(&self) -> WorkerId {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use clb_core::input::Cancellable;
 use clb_core::output::CancelReceipt;
 use clb_protocol::api::{FieldError, ManyCancelled, TaskSelection, TaskState};
-use clb_protocol::task::{Labels, ParseError};
+use clb_protocol::task::{Labels, ParseError, escape};
 use clb_protocol::{SubmissionSeq, TaskId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -68,8 +68,7 @@ fn wrong_field(key: &str, value: &Value, states: &[TaskState]) -> Option<FieldEr
         }
         _ => (false, "is not something that tasks are chosen by".to_owned()),
     };
-    let pointer = || format!("/{}", key.replace('~', "~0").replace('/', "~1"));
-    (!is_right).then(|| FieldError::at(pointer(), expected))
+    (!is_right).then(|| FieldError::at(format!("/{}", escape(key)), expected))
 }
 
 /// Walks through the tasks that a filter lets through, newest first, piece by piece.
