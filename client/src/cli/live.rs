@@ -21,6 +21,8 @@ use passage::{Passage, Reading, pass_on};
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the last pieces may take when the task has ended; after that the result has them.
 const LAST_PIECES: Duration = Duration::from_millis(500);
+/// How long the rest of a mark may be under way: it was sent in one piece.
+const REST_OF_A_MARK: Duration = Duration::from_millis(200);
 
 /// What stands where bytes of an output are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,10 +148,15 @@ async fn pipe(
     let Ok(pieces) = client.output(id, stream, Some(attempt), true).await else { return Ok(false) };
     let mut pieces = pin!(pieces);
     let mut reading = Reading::default();
-    while let Some(piece) = pieces.next().await {
-        let Ok(piece) = piece else { return Ok(false) };
-        passage.take(&mut reading, &piece)?;
+    loop {
+        let limit = if reading.holds_a_line_end() { REST_OF_A_MARK } else { Duration::MAX };
+        match timeout(limit, pieces.next()).await {
+            Ok(Some(Ok(piece))) => passage.take(&mut reading, &piece)?,
+            Ok(Some(Err(_))) => return Ok(false),
+            Ok(None) => break,
+            Err(_) => passage.release(&mut reading)?,
+        }
     }
-    passage.end(&mut reading)?;
+    passage.release(&mut reading)?;
     Ok(true)
 }

@@ -55,6 +55,16 @@ async fn a_gap_in_what_is_followed_is_told_beside_the_output_and_not_in_it() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_line_is_passed_on_though_a_gap_could_follow() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let line = format!("{}\n", "a".repeat(HALF));
+    let mut child = clb_of(&cluster, &["submit", "--wait", "--", "slow"]).spawn().unwrap();
+    cluster.until(|memory| memory.tasks.len() == 1).await;
+    cluster.play(0, 1, &line);
+    assert!(written(&mut child, line.len()).await == line);
+}
+
+#[tokio::test]
 async fn logs_show_where_the_gap_is_and_a_table_how_large() {
     let cluster = StandIns::start([Manner::Serves]).await;
     let id = run(&cluster, &["submit", "--group", "g", "--", "slow"]).await.stdout.trim().to_owned();

@@ -33,6 +33,13 @@ pub(super) struct Reading {
     held: Vec<u8>,
 }
 
+impl Reading {
+    /// Whether the end of a line is held that more likely is just that: whoever reads lines waits for it.
+    pub(super) fn holds_a_line_end(&self) -> bool {
+        self.held.len() == 1
+    }
+}
+
 enum Mark {
     None,
     Begins,
@@ -82,8 +89,8 @@ impl Passage {
         self.written(reading, &bytes[begun..])
     }
 
-    /// Nothing more comes of this reading.
-    pub(super) fn end(&self, reading: &mut Reading) -> Result<(), Failure> {
+    /// Passes on what was held: nothing came that makes a mark of it.
+    pub(super) fn release(&self, reading: &mut Reading) -> Result<(), Failure> {
         let held = std::mem::take(&mut reading.held);
         self.written(reading, &held)
     }
@@ -136,8 +143,7 @@ impl Passage {
 fn mark(bytes: &[u8]) -> Mark {
     let (before, after) = MARK;
     if bytes.len() <= before.len() {
-        // A lone end of a line is passed on at once: whoever reads lines waits for it.
-        return if bytes.len() > 1 && before.starts_with(bytes) { Mark::Begins } else { Mark::None };
+        return if before.starts_with(bytes) { Mark::Begins } else { Mark::None };
     }
     let Some(rest) = bytes.strip_prefix(before) else { return Mark::None };
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -179,10 +185,10 @@ mod tests {
         assert!(
             matches!(mark(&[&whole, &b"x"[..]].concat()), Mark::Is { length, bytes: 4_711 } if length == whole.len())
         );
-        for length in 2..whole.len() {
+        for length in 1..whole.len() {
             assert!(matches!(mark(&whole[..length]), Mark::Begins), "{length}");
         }
-        for text in ["\n", "\n[club: 1", "\n[clb: x", "\n[clb: 1 bit"] {
+        for text in ["\n\n", "\n[club: 1", "\n[clb: x", "\n[clb: 1 bit"] {
             assert!(matches!(mark(text.as_bytes()), Mark::None), "{text:?}");
         }
     }
