@@ -133,11 +133,11 @@ impl Cluster {
         docker(&arguments).await;
     }
 
-    /// Runs the fixture once, with the store's volume at `/data`.
-    pub async fn run_fixture(&self, command: &[&str]) {
+    /// Runs the fixture once, with the store's volume at `/data`; gives what it says.
+    pub async fn run_fixture(&self, command: &[&str]) -> String {
         let name = format!("--name={}-fixture", self.name);
         let volume = format!("--volume={}:/data", self.volume());
         let image = &images().await.fixture;
-        docker(&[&["run", "--rm", &name, "--network=none", &volume, image], command].concat()).await;
+        docker(&[&["run", "--rm", &name, "--network=none", &volume, image], command].concat()).await
     }
 }

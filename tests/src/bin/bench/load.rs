@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clb_protocol::TaskId;
 use clb_protocol::api::{ClusterView, TaskCounts};
+use clb_tests::Cluster;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, StatusCode};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use crate::{quantile, rounded};
 
 const LATENCY_SAMPLES: usize = 1_000;
+const DURABLE_WRITES: &str = "1000";
 /// Long enough for the system to be idle again.
 const REST: Duration = Duration::from_millis(5);
 const WARM_UP_TASKS: usize = 5_000;
@@ -118,13 +120,23 @@ pub(crate) async fn latency(caller: &mut Caller) -> Value {
         let done: Seq = serde_json::from_slice(&done).expect("a task");
         assert_eq!(done.state, "succeeded");
     }
-    let figures = |of: &[f64]| json!({"p50": rounded(quantile(of, 0.5)), "p99": rounded(quantile(of, 0.99))});
     json!({
         "samples": LATENCY_SAMPLES,
         "submit_to_result": figures(&whole),
         "submit_to_201": figures(&accepted),
         "request_that_does_nothing": figures(&bare),
     })
+}
+
+/// What the disk takes for one write as the store makes it, without the store: a task's result needs two of them,
+/// one after the other.
+pub(crate) async fn durable_writes(cluster: &Cluster) -> Value {
+    let said = cluster.run_fixture(&["write-durably", "/data/durable-writes", DURABLE_WRITES]).await;
+    figures(&said.lines().map(|line| line.parse().expect("milliseconds")).collect::<Vec<f64>>())
+}
+
+fn figures(of: &[f64]) -> Value {
+    json!({"p50": rounded(quantile(of, 0.5)), "p99": rounded(quantile(of, 0.99))})
 }
 
 /// Tasks per second, one call for each, until all outcomes are here.

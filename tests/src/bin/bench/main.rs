@@ -71,7 +71,7 @@ async fn load_both_ways(cluster: &Cluster) -> Value {
     let mut load = serde_json::Map::new();
     for (way, address) in [("published", published(cluster).await), ("direct", direct(cluster).await)] {
         eprintln!("load, {way} ({address})");
-        load.insert(way.to_owned(), put_load(&address).await);
+        load.insert(way.to_owned(), put_load(cluster, &address).await);
     }
     Value::Object(load)
 }
@@ -88,10 +88,12 @@ async fn published(cluster: &Cluster) -> String {
     cluster.leaders_door().await.url("").trim_start_matches("http://").to_owned()
 }
 
-async fn put_load(address: &str) -> Value {
+async fn put_load(cluster: &Cluster, address: &str) -> Value {
     let mut caller = Caller::connect(address).await;
     load::warm_up(address).await;
+    let before = load::durable_writes(cluster).await;
     let latency = load::latency(&mut caller).await;
+    let after = load::durable_writes(cluster).await;
     let mut single = Vec::new();
     let mut batched = Vec::new();
     for _ in 0..ROUNDS {
@@ -100,6 +102,7 @@ async fn put_load(address: &str) -> Value {
     }
     json!({
         "latency_ms": latency,
+        "durable_write_ms": {"before": before, "after": after},
         "single_calls": {"tasks": SINGLE_TASKS, "connections": CONNECTIONS, "tasks_per_s": median_of(&single)},
         "batches": {"tasks": BATCHED_TASKS, "batch": BATCH, "tasks_per_s": median_of(&batched)},
     })

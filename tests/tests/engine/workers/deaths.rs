@@ -5,8 +5,9 @@ use clb_protocol::TaskId;
 use clb_protocol::api::{Obituary, VerdictKind, WorkerView};
 use clb_tests::cluster::expect::{container_of, verdict_on};
 use clb_tests::cluster::{Cluster, WorkerKind};
-use clb_tests::engine::kill_together;
+use clb_tests::engine::{docker_output, kill_together};
 use clb_tests::{Setup, sleep};
+use futures::future::join_all;
 
 /// Longer than a container takes to die, on any machine.
 const LONG_TASK: f64 = 12.0;
@@ -141,6 +142,25 @@ async fn a_worker_that_is_removed_by_hand_is_replaced() {
     let ended = cluster.ends_once(task).await;
     assert_eq!(verdict_on(&ended, &worker), kind);
     assert_ne!(ended.attempts[1].worker, worker.name, "it did not run elsewhere: {ended:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_many_remove_at_the_same_moment_dies_once() {
+    let cluster = Cluster::start().await;
+    for _ in 0..3 {
+        let mut task = sleep(3.0);
+        task.max_attempts = Some(20);
+        let task = cluster.submit(task).await;
+        let worker = cluster.worker_of(task).await;
+        let id = worker.container.as_ref().unwrap().as_str();
+        // The engine lets one do it and refuses the others, the leader among them, while that one is at it.
+        join_all((0..6).map(|_| async move { docker_output(&["rm", "-f", id]).await })).await;
+        cluster.replacement_of(&worker).await;
+        cluster.ends_once(task).await;
+        let mut deaths = cluster.obituaries().await;
+        deaths.retain(|death| death.container == worker.container);
+        assert_eq!(deaths.len(), 1, "{deaths:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use clb_tests::cluster::{Cluster, WorkerKind};
 use clb_tests::engine::docker;
 use clb_tests::images::images;
 use clb_tests::{LONG, Setup, eventually, run, sleep};
+use serde_json::json;
 
 async fn backs_off(cluster: &Cluster, because: &str) -> WorkerView {
     eventually("the worker backs off and says why", LONG, async || {
@@ -58,4 +59,24 @@ async fn a_worker_whose_port_is_taken_says_so_and_comes_when_it_is_free() {
     cluster.ends_once(cluster.submit(sleep(0.1)).await).await;
     cluster.free_worker_port();
     cluster.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_name_a_stranger_has_says_so_and_leaves_that_container_alone() {
+    let cluster = Setup::new().workers(1).start().await;
+    let stranger = format!("{}-tools-1", cluster.name());
+    docker(&["create", "--name", &stranger, &images().await.fixture, "exit", "0"]).await;
+    let id = docker(&["inspect", "-f", "{{.Id}}", &stranger]).await;
+    let spec = json!({"image": images().await.fixture, "workers": 1});
+    let answer = cluster.put_pool("tools", &spec).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let backs_off = |worker: &WorkerView| {
+        let says_why = worker.reason.as_deref().is_some_and(|reason| reason.contains(&stranger));
+        worker.state == WorkerState::BackingOff && says_why
+    };
+    cluster.workers_are("tools", "backing off", |workers| workers.iter().any(backs_off)).await;
+    cluster.ends_once(cluster.submit(sleep(0.1)).await).await;
+    assert_eq!(docker(&["inspect", "-f", "{{.Id}}", &stranger]).await, id);
+    docker(&["rm", &stranger]).await;
+    cluster.pool_is("ready", "tools", |pool| pool.workers.ready == 1).await;
 }
