@@ -14,6 +14,7 @@ mod map;
 mod output;
 mod placeholder;
 mod pool;
+mod progress;
 mod results;
 mod show;
 mod submit;

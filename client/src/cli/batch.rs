@@ -2,7 +2,6 @@
 
 mod load;
 mod names;
-mod progress;
 mod waiting;
 
 use std::path::PathBuf;
@@ -13,10 +12,10 @@ use serde::Serialize;
 use super::interrupt::interruptible;
 use super::lines;
 use super::output::{Printer, document, remark, say};
+use super::progress::Progress;
 use super::task_options::made_up_group;
 use crate::failure::{Done, OK, TASK_FAILED};
 use load::Load;
-use progress::Progress;
 use waiting::Waiting;
 
 /// What is submitted, and how.

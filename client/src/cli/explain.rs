@@ -27,10 +27,12 @@ pub(super) async fn run(options: &ExplainOptions, client: &Client, printer: Prin
 }
 
 fn print(explanation: &Explanation) -> Result<(), Failure> {
-    say(safe(&explanation.summary))?;
-    if let Some(waiting) = &explanation.waiting {
-        let until = waiting.until.map(|at| format!(", until {at}")).unwrap_or_default();
-        say(safe(&format!("waits: {} ({}{until})", waiting.detail, word(&waiting.reason))))?;
+    match &explanation.waiting {
+        Some(waiting) => {
+            let until = waiting.until.map(|at| format!(", until {at}")).unwrap_or_default();
+            say(safe(&format!("{} ({}{until})", waiting.detail, word(&waiting.reason))))?;
+        }
+        None => say(safe(&explanation.summary))?,
     }
     if let Some(placement) = &explanation.placement {
         let (attempt, policy) = (placement.attempt, word(&placement.policy));

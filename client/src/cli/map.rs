@@ -18,6 +18,7 @@ use super::interrupt::interruptible;
 use super::lines::{self, Line, reason};
 use super::output::{Printer, remark};
 use super::placeholder::Template;
+use super::progress::Progress;
 use super::task_options::{TaskOptions, made_up_group};
 use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED, OK, SOME_FAILED};
 use printing::Printing;
@@ -71,6 +72,7 @@ struct Map<'a> {
     open: HashMap<TaskId, Job>,
     places: u64,
     printing: Printing,
+    progress: Progress,
 }
 
 /// Maps all lines.
@@ -84,10 +86,12 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
         open: HashMap::new(),
         places: 0,
         printing: Printing::new(printer, options.keep_order),
+        progress: Progress::of_tasks_so_far(),
     };
     let hint =
         || format!("what was submitted goes on; come back with `clb results --follow --group '{group}'`");
     let mapped = interruptible(map.all(&group), hint).await;
+    map.progress.finish();
     if let Err(failure) = mapped {
         if ![INTERRUPTED, BROKEN_PIPE].contains(&failure.exit_code()) {
             remark(hint());
@@ -118,10 +122,13 @@ impl Map<'_> {
             }
             let has_room = self.ready.is_empty() && self.room() > 0;
             tokio::select! {
-                chunk = chunks.recv(), if has_room && !is_over => match chunk {
-                    Some(chunk) => self.read(chunk?),
-                    None => is_over = true,
-                },
+                chunk = chunks.recv(), if has_room && !is_over => {
+                    is_over = chunk.is_none();
+                    match chunk {
+                        Some(chunk) => self.read(chunk?),
+                        None => self.progress.know_all(),
+                    }
+                }
                 Some(outcome) = outcomes.next(), if !self.open.is_empty() => self.collect(outcome?)?,
             }
         }
@@ -141,8 +148,9 @@ impl Map<'_> {
                 Ok(prepared) => {
                     self.ready.push_back(prepared);
                     self.places += 1;
+                    self.progress.extend(1);
                 }
-                Err(detail) => self.printing.fail(number, &detail),
+                Err(detail) => self.progress.suspended(|| self.printing.fail(number, &detail)),
             }
         }
     }
@@ -194,17 +202,19 @@ impl Map<'_> {
                     is_full = true;
                     self.ready.push_front((job, id, json));
                 }
-                _ => self.printing.give_up(&job, &reason(&entry))?,
+                _ => {
+                    self.progress.advance(1);
+                    self.progress.suspended(|| self.printing.give_up(&job, &reason(&entry)))?;
+                }
             }
         }
         Ok(is_full)
     }
 
     fn collect(&mut self, outcome: OutcomeView) -> Result<(), Failure> {
-        match self.open.remove(&outcome.task.id) {
-            Some(job) => self.printing.take(job, outcome.task),
-            None => Ok(()),
-        }
+        let Some(job) = self.open.remove(&outcome.task.id) else { return Ok(()) };
+        self.progress.advance(1);
+        self.progress.suspended(|| self.printing.take(job, outcome.task))
     }
 }
 

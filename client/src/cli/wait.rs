@@ -9,9 +9,13 @@ use serde::Serialize;
 
 use super::interrupt::interruptible;
 use super::output::{Printer, document, json_line, say};
+use super::progress::Progress;
 use super::submit::until_ended;
 use super::values::parse_span;
 use crate::failure::{Done, Failure, OK, TASK_FAILED};
+
+/// How often a person sees anew how far a task is.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Which tasks, and for how long.
 #[derive(Debug, clap::Args)]
@@ -53,7 +57,7 @@ pub(super) async fn run(options: WaitOptions, client: &Client, printer: Printer)
 async fn for_each(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
     let mut code = OK;
     for id in ids {
-        let task = until_ended(client, *id).await?;
+        let task = until_ended_in_sight(client, *id).await?;
         if task.state != TaskState::Succeeded {
             code = TASK_FAILED;
         }
@@ -70,7 +74,7 @@ async fn for_group(group: &str, client: &Client, printer: Printer) -> Done {
     }
     // Lists begin with the newest task, which mostly ends last: few questions are asked.
     while let Some(open) = open(client, group).await? {
-        until_ended(client, open.id).await?;
+        until_ended_in_sight(client, open.id).await?;
     }
     let has_failed = newest(client, group, Some(TaskState::Failed)).await?.is_some();
     let has_cancelled = newest(client, group, Some(TaskState::Cancelled)).await?.is_some();
@@ -86,6 +90,30 @@ async fn for_group(group: &str, client: &Client, printer: Printer) -> Done {
         })?;
     }
     Ok(if has_failed || has_cancelled { TASK_FAILED } else { OK })
+}
+
+/// Waits for as long as it takes, and shows meanwhile how far the task is.
+async fn until_ended_in_sight(client: &Client, id: TaskId) -> Result<TaskView, Failure> {
+    let progress = Progress::of_waiting();
+    if progress.is_hidden() {
+        return until_ended(client, id).await;
+    }
+    let mut task = client.task(id).await?;
+    while !task.state.has_ended() {
+        progress.say(&standing_of(&task));
+        task = client.wait(id, LOOK_EVERY).await?;
+    }
+    progress.finish();
+    Ok(task)
+}
+
+fn standing_of(task: &TaskView) -> String {
+    let Some(worker) = &task.worker else { return format!("{} waits", task.id) };
+    let progress = task.progress.as_ref().map_or(String::new(), |progress| {
+        let note = progress.note.as_deref().unwrap_or_default();
+        format!(", {:.0} % {note}", progress.fraction * 100.0)
+    });
+    format!("{} runs on {worker}{progress}", task.id)
 }
 
 /// A task of the group that has not ended. A task may go back to the queue just between two questions, so each

@@ -77,7 +77,7 @@ async fn the_cluster_and_a_waiting_task_are_explained() {
     assert_eq!(run(&cluster, &["cluster", "--json"]).await.json()["epoch"], 3);
     let id = run(&cluster, &["submit", "--sleep", "9"]).await.stdout.trim().to_owned();
     let done = run(&cluster, &["explain", &id]).await;
-    assert!(done.stdout.starts_with("It waits for a free slot.\n"), "{done:?}");
+    assert!(done.stdout.starts_with("every worker is full (no_free_slot)\n"), "{done:?}");
     assert!(done.stdout.contains("it is full"), "{done:?}");
     assert_eq!(run(&cluster, &["explain", &id, "--json"]).await.json()["waiting"]["ahead"], 7);
 }

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::super::lines::{Chunk, Line, reason};
 use super::super::output::remark;
+use super::super::progress::Progress;
 use super::names::id_of;
-use super::progress::Progress;
 use super::waiting::Waiting;
 use super::{BatchOptions, Summary};
 use crate::failure::{Failure, REFUSED, USAGE};
@@ -69,7 +69,7 @@ impl<'a> Load<'a> {
                 }
             };
             for line in lines {
-                self.progress.read(line.bytes.as_ref().map_or(0, Vec::len) as u64 + 1);
+                self.progress.advance(line.bytes.as_ref().map_or(0, Vec::len) as u64 + 1);
                 self.take(&line).await?;
             }
             if chunks.is_empty() {

@@ -8,8 +8,8 @@ use clb_client::protocol::api::TaskState;
 use clb_client::protocol::{OutcomeSeq, TaskId};
 use futures::StreamExt as _;
 
+use super::super::progress::Progress;
 use super::Ended;
-use super::progress::Progress;
 use crate::failure::Failure;
 
 /// See the module.
@@ -39,7 +39,7 @@ impl Waiting {
                         TaskState::Cancelled => ended.cancelled += 1,
                         _ => ended.failed += 1,
                     }
-                    progress.read(1);
+                    progress.advance(1);
                 }
             }
         }

@@ -1,0 +1,113 @@
+//! How far something long is, in a line on standard error; nothing when that is no terminal.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+use super::output::safe;
+
+const TICK: Duration = Duration::from_millis(200);
+const SUBMITTED: &str = "{bar:30} {percent}% {msg}, {eta} left";
+const SUBMITTING: &str = "{spinner} {msg}";
+const WAITING: &str = "{spinner} {msg} ({elapsed})";
+const ENDED: &str = "{bar:30} {human_pos} of {human_len} ended, {rate}, {eta} left";
+const READING: &str = "{spinner} {human_pos} of {human_len} ended and more to come, {rate}";
+
+/// See the module.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl Progress {
+    /// Of bytes that are read and submitted.
+    pub(super) fn of_submission(bytes: Option<u64>) -> Self {
+        match bytes {
+            Some(bytes) => Self::new(ProgressBar::new(bytes), SUBMITTED),
+            None => Self::new(ProgressBar::new_spinner(), SUBMITTING),
+        }
+    }
+
+    /// Of tasks that end.
+    pub(super) fn of_tasks(total: u64) -> Self {
+        Self::new(ProgressBar::new(total), ENDED)
+    }
+
+    /// Of tasks that end while others are still found.
+    pub(super) fn of_tasks_so_far() -> Self {
+        Self::new(ProgressBar::new(0), READING)
+    }
+
+    /// Of something of which nobody knows how long it takes.
+    pub(super) fn of_waiting() -> Self {
+        Self::new(ProgressBar::new_spinner(), WAITING)
+    }
+
+    fn new(bar: ProgressBar, template: &str) -> Self {
+        bar.set_style(style(template));
+        bar.enable_steady_tick(TICK);
+        Self { bar, begun: Instant::now() }
+    }
+
+    /// Whether nobody sees it.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.bar.is_hidden()
+    }
+
+    /// So much more is done.
+    pub(super) fn advance(&self, more: u64) {
+        self.bar.inc(more);
+    }
+
+    /// So much more is to be done.
+    pub(super) fn extend(&self, more: u64) {
+        self.bar.inc_length(more);
+    }
+
+    /// All that is to be done is known.
+    pub(super) fn know_all(&self) {
+        self.bar.set_style(style(ENDED));
+    }
+
+    pub(super) fn submitted(&self, tasks: u64) {
+        let rate = tasks as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+        self.bar.set_message(format!("{tasks} tasks submitted, {rate:.0}/s"));
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        self.bar.set_message(safe(text));
+    }
+
+    /// Writes something beside the bar.
+    pub(super) fn suspended<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A bar that is not styled is better than none.
+fn style(template: &str) -> ProgressStyle {
+    let rate = |state: &ProgressState, text: &mut dyn Write| {
+        // What cannot be written is not shown.
+        let _ = write!(text, "{:.1}/s", state.per_sec());
+    };
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_can_be_read() {
+        for template in [SUBMITTED, SUBMITTING, WAITING, ENDED, READING] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
+}
