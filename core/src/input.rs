@@ -184,6 +184,10 @@ pub struct SeenWorker {
     pub worker: WorkerId,
     /// What it is made of.
     pub version: PoolVersion,
+    /// Where it listens inside; `None` where that is not said.
+    pub port: Option<u16>,
+    /// The port on the host, where it has one.
+    pub published: Option<u16>,
     /// Whether its process lives, paused or not.
     pub alive: bool,
 }

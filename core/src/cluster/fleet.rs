@@ -225,7 +225,7 @@ impl Cluster {
             let found = here.iter().filter(|s| s.worker.generation >= slot.generation);
             let found = found.max_by_key(|seen| (seen.alive, seen.worker.generation))?;
             slot.generation = found.worker.generation;
-            slot.version = Some(found.version);
+            slot.recognize(found);
             let mut worker = Box::new(Worker::awaited(found.container.clone(), until, now));
             worker.running = self.unclaimed.remove(&found.worker).unwrap_or_default();
             let container = found.container.clone();
@@ -239,8 +239,9 @@ impl Cluster {
             return Some(container);
         }
         let current = here.iter().find(|seen| seen.worker.generation == slot.generation);
-        if let Some(seen) = current.filter(|_| matches!(slot.stage, Stage::Up(_))) {
-            slot.version = Some(seen.version);
+        if let Some(seen) = current.filter(|_| matches!(slot.stage, Stage::Up(_)) && slot.version.is_none()) {
+            slot.recognize(seen);
+            self.unsettled.insert(key.0.clone());
         }
         let is_dead = match &slot.stage {
             Stage::Vacant { .. } => return None,

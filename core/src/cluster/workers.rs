@@ -28,6 +28,9 @@ impl Cluster {
             _ => None,
         };
         slot.generation = hello.worker.generation;
+        // Its pool may be wanted elsewhere by now.
+        slot.port = hello.port;
+        slot.published = slot.published.map(|_| hello.port);
         if let Some(ended) = former.as_ref().and_then(|worker| worker.open_link()) {
             self.links.remove(&ended);
             out.dropped.push(ended);

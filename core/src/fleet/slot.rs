@@ -8,7 +8,7 @@ use clb_protocol::{
     WorkerId,
 };
 
-use crate::input::LinkNo;
+use crate::input::{LinkNo, SeenWorker};
 use crate::placement::Load;
 
 use super::Backoff;
@@ -29,7 +29,7 @@ pub struct Slot {
     pub port: u16,
     /// The port on the host, where it has one.
     pub published: Option<u16>,
-    /// What its container is made of; `None` without one, and before Docker was asked.
+    /// What its container is made of; `None` without one, and for another leader's before Docker was asked.
     pub version: Option<PoolVersion>,
     /// What somebody ordered for it.
     pub standing: Standing,
@@ -229,6 +229,13 @@ impl Slot {
             Stage::Up(worker) => Some(&worker.container),
             Stage::Burying { worker, .. } => worker.as_ref().map(|worker| &worker.container),
         }
+    }
+
+    /// Takes in how its container is made, which another leader had done.
+    pub fn recognize(&mut self, seen: &SeenWorker) {
+        self.version = Some(seen.version);
+        self.port = seen.port.unwrap_or(self.port);
+        self.published = seen.published;
     }
 
     /// Moves it on.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-use bollard::models::{ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum, PortSummary};
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use clb_protocol::{ContainerId, MemberName, PoolVersion, SlotNo, WorkerId};
 
@@ -16,6 +16,7 @@ pub(super) const POOL: &str = "clb.pool";
 pub(super) const SLOT: &str = "clb.slot";
 pub(super) const GENERATION: &str = "clb.generation";
 pub(super) const VERSION: &str = "clb.version";
+pub(super) const PORT: &str = "clb.port";
 
 /// What a container of the cluster is, by its labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,10 @@ pub(crate) struct Seen {
     pub(crate) role: Role,
     /// What a worker is made of; 0 where that is not said.
     pub(crate) version: PoolVersion,
+    /// Where a worker listens inside, where that is said.
+    pub(crate) port: Option<u16>,
+    /// The port on the host, of one that runs and has one.
+    pub(crate) published: Option<u16>,
     /// Where it stands.
     pub(crate) state: State,
 }
@@ -145,12 +150,18 @@ fn seen(container: ContainerSummary) -> Option<Seen> {
         name: own_name(&names),
         role: Role::of(&labels),
         version: version(&labels),
+        port: labels.get(PORT).and_then(|text| text.parse().ok()),
+        published: published(&container.ports.unwrap_or_default()),
         state: container.state.into(),
     })
 }
 
 fn version<S: BuildHasher>(labels: &HashMap<String, String, S>) -> PoolVersion {
     PoolVersion(labels.get(VERSION).and_then(|text| text.parse().ok()).unwrap_or_default())
+}
+
+fn published(ports: &[PortSummary]) -> Option<u16> {
+    ports.iter().find_map(|port| port.public_port)
 }
 
 /// A container that others link to has their names for it too, `/other/alias`.
@@ -190,6 +201,24 @@ mod tests {
         assert_eq!(role(&[(ROLE, "orchestrator"), (MEMBER, "o-1")]), Role::Orchestrator("o-1".into()));
         assert_eq!(role(&[(ROLE, "client")]), Role::Client);
         assert_eq!(role(&[(ROLE, "database")]), Role::Database);
+    }
+
+    #[test]
+    fn a_worker_is_read_with_its_ports() {
+        let listed = |ports: &str| {
+            let text = format!(
+                r#"{{"Id": "0f00", "Names": ["/clb-worker-1"], "State": "running", "Ports": {ports},
+                     "Labels": {{"clb.role": "worker", "clb.port": "3004"}}}}"#
+            );
+            seen(serde_json::from_str(&text).unwrap()).unwrap()
+        };
+        let published = listed(
+            r#"[{"PrivatePort": 80, "Type": "tcp"},
+                {"IP": "127.0.0.1", "PrivatePort": 3004, "PublicPort": 3004, "Type": "tcp"}]"#,
+        );
+        assert_eq!((published.port, published.published), (Some(3004), Some(3004)));
+        let hidden = listed(r#"[{"PrivatePort": 3004, "Type": "tcp"}]"#);
+        assert_eq!((hidden.port, hidden.published), (Some(3004), None));
     }
 
     #[test]

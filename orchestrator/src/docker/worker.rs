@@ -11,7 +11,7 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 use clb_protocol::pool::Mount as PoolMount;
 use clb_protocol::{ContainerId, PoolVersion, WorkerId};
 
-use super::list::{CLUSTER, GENERATION, POOL, ROLE, SLOT, VERSION};
+use super::list::{CLUSTER, GENERATION, POOL, PORT, ROLE, SLOT, VERSION};
 use super::supplies::{PROGRAM, program_mount};
 use super::{Docker, EngineError, PATIENT, names, within};
 
@@ -181,6 +181,7 @@ fn labels(cluster: &str, plan: &WorkerPlan) -> HashMap<String, String> {
         (SLOT.to_owned(), worker.slot.to_string()),
         (GENERATION.to_owned(), worker.generation.to_string()),
         (VERSION.to_owned(), plan.version.to_string()),
+        (PORT.to_owned(), plan.port.to_string()),
     ])
 }
 

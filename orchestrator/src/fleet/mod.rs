@@ -296,6 +296,8 @@ impl Fleet {
                 container: seen.id.clone(),
                 worker: worker.clone(),
                 version: seen.version,
+                port: seen.port,
+                published: seen.published,
                 alive: matches!(seen.state, State::Running | State::Paused | State::Restarting),
             }),
             _ => None,

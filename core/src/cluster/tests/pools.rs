@@ -220,6 +220,39 @@ fn workers_that_die_in_a_rollover_do_not_stop_it() {
     });
 }
 
+/// Where each worker of the default pool is, inside and on the host, as callers are told.
+fn places(c: &World) -> Vec<(u16, Option<u16>)> {
+    let inner = |address: Option<String>| address.unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
+    c.cluster.workers().map(|worker| (inner(worker.address), worker.port)).collect()
+}
+
+#[test]
+fn a_worker_is_told_where_it_is_until_it_is_replaced_whoever_leads() {
+    let moved = PoolSpec { workers: 2, first_port: Some(4_004), ..PoolSpec::default() };
+    let old = [(3_004, Some(3_004)), (3_005, Some(3_005))];
+    let mut c = World::with_workers(2);
+    c.put("default", moved);
+    c.change_leader();
+    c.observe();
+    let probed: Vec<u16> = c
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            FleetAction::Probe { port, .. } => Some(*port),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((probed, &places(&c)[..2]), (vec![3_004, 3_005], &old[..]));
+    c.change_leader();
+    c.join_all();
+    assert_eq!(&places(&c)[..2], old);
+    c.observe();
+    assert_eq!(&places(&c)[..2], old);
+    c.settle();
+    c.observe();
+    assert_eq!(places(&c), [(4_004, Some(4_004)), (4_005, Some(4_005))]);
+}
+
 #[test]
 fn the_worker_that_comes_first_has_no_port_on_the_host() {
     let mut c = World::with_workers(2);

@@ -49,6 +49,15 @@ pub(super) struct Process {
     pub(super) running: BTreeMap<TaskId, (AttemptNo, Epoch)>,
     outbox: Vec<AttemptResult>,
     pub(super) version: PoolVersion,
+    port: u16,
+    published: Option<u16>,
+}
+
+impl Process {
+    /// As its container makes it.
+    fn begun_anew(&self) -> Self {
+        Self { version: self.version, port: self.port, published: self.published, ..Self::default() }
+    }
 }
 
 pub(super) struct World {
@@ -299,6 +308,8 @@ impl World {
             container: container(worker),
             worker: worker.clone(),
             version: process.version,
+            port: Some(process.port),
+            published: process.published,
             alive: *alive,
         });
         let seen = seen.collect();
@@ -322,10 +333,11 @@ impl World {
                     Input::ImageReady { pool, version }
                 });
             }
-            FleetAction::Create { worker, version, spec, .. } => {
+            FleetAction::Create { worker, version, spec, port, published } => {
                 let container = container(&worker);
                 let is_alive = self.broken != Some(spec.cpus);
-                self.containers.insert(worker.clone(), (is_alive, Process { version, ..Process::default() }));
+                let process = Process { version, port, published, ..Process::default() };
+                self.containers.insert(worker.clone(), (is_alive, process));
                 self.tell(Input::ContainerStarted { worker: worker.clone(), container });
                 if !is_alive {
                     self.tell(Input::ContainerDied(worker));
@@ -386,7 +398,7 @@ impl World {
             worker: worker.clone(),
             incarnation: Incarnation(uuid_of(worker.generation)),
             container: container(worker),
-            port: 3004,
+            port: process.port,
             slots: SLOTS,
             running: running.collect(),
             finished: std::mem::take(&mut process.outbox),
@@ -435,14 +447,14 @@ impl World {
     pub(super) fn kill(&mut self, worker: &WorkerId) {
         self.cut(worker);
         if let Some(container) = self.containers.get_mut(worker) {
-            *container = (false, Process { version: container.1.version, ..Process::default() });
+            *container = (false, container.1.begun_anew());
         }
     }
 
     pub(super) fn soft_stop(&mut self, worker: &WorkerId) {
         self.cut(worker);
         if let Some((true, process)) = self.containers.get_mut(worker) {
-            *process = Process { is_stopped: true, version: process.version, ..Process::default() };
+            *process = Process { is_stopped: true, ..process.begun_anew() };
         }
     }
 
