@@ -6,8 +6,8 @@ use std::io;
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, Mount, MountType, NetworkConnectRequest,
-    NetworkCreateRequest, NetworkDisconnectRequest, VolumeCreateRequest,
+    ContainerCreateBody, EndpointSettings, HostConfig, Mount, MountType, MountVolumeOptions,
+    NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest, VolumeCreateRequest,
 };
 use bollard::query_parameters::{
     ContainerArchiveInfoOptionsBuilder, CreateImageOptionsBuilder, InspectNetworkOptions,
@@ -63,22 +63,31 @@ impl Docker {
         }))
     }
 
-    /// Sees to the volume that has the worker's program. `image` is on this machine; a container of it
-    /// that never runs carries the program there.
+    /// Whether there is a volume of this name.
+    pub(crate) async fn has_volume(&self, volume: &str) -> Result<bool, EngineError> {
+        match within(QUICK, self.quick.inspect_volume(names::container(volume)?)).await {
+            Ok(_) => Ok(true),
+            Err(EngineError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sees to the volume that has the worker's program; says whether that was missing. `image` is on
+    /// this machine; a container of it that never runs carries the program there.
     pub(crate) async fn fill_program_volume(
         &self,
         volume: &str,
         image: &str,
         program: &Bytes,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         let request = VolumeCreateRequest {
             name: Some(names::container(volume)?.to_owned()),
-            labels: Some(self.own_labels("program")),
+            labels: Some(own_labels(&self.cluster, "program")),
             ..Default::default()
         };
         within(QUICK, self.quick.create_volume(request)).await?;
         let name = format!("{}-carrier", self.cluster);
-        let body = carrier(image, volume, self.own_labels("carrier"));
+        let body = carrier(&self.cluster, image, volume);
         let carrier = match self.create(&name, body.clone()).await {
             Err(EngineError::NameTaken { .. }) => {
                 let former = self.inspect_by_name(&name).await?;
@@ -92,18 +101,18 @@ impl Docker {
         filled
     }
 
-    async fn fill(&self, carrier: &ContainerId, program: &Bytes) -> Result<(), EngineError> {
+    async fn fill(&self, carrier: &ContainerId, program: &Bytes) -> Result<bool, EngineError> {
         let id = names::container(carrier.as_str())?;
         let ask = ContainerArchiveInfoOptionsBuilder::default().path(PROGRAM).build();
         let found = within(QUICK, self.quick.get_container_archive_info(id, Some(ask))).await;
         // The volume is named by the program: the same name and size are the same program.
         if found.is_ok_and(|found| usize::try_from(found.size).is_ok_and(|size| size == program.len())) {
-            return Ok(());
+            return Ok(false);
         }
         let to = UploadToContainerOptionsBuilder::default().path(PROGRAM_FOLDER).build();
         let archive = archive_of(program).map_err(EngineError::unreadable)?;
         let archive = bollard::body_full(archive);
-        within(PATIENT, self.patient.upload_to_container(id, Some(to), archive)).await
+        within(PATIENT, self.patient.upload_to_container(id, Some(to), archive)).await.map(|()| true)
     }
 
     /// Removes every volume that has a worker's program for this cluster.
@@ -137,7 +146,7 @@ impl Docker {
             name,
             driver: Some("bridge".to_owned()),
             internal: Some(true),
-            labels: Some(self.own_labels("inside")),
+            labels: Some(own_labels(&self.cluster, "inside")),
             ..Default::default()
         };
         within(PATIENT, self.patient.create_network(request)).await.map(drop)
@@ -177,10 +186,10 @@ impl Docker {
             removed => removed,
         }
     }
+}
 
-    fn own_labels(&self, role: &str) -> HashMap<String, String> {
-        HashMap::from([(CLUSTER.to_owned(), self.cluster.to_string()), (ROLE.to_owned(), role.to_owned())])
-    }
+fn own_labels(cluster: &str, role: &str) -> HashMap<String, String> {
+    HashMap::from([(CLUSTER.to_owned(), cluster.to_owned()), (ROLE.to_owned(), role.to_owned())])
 }
 
 /// What the engine says while it pulls.
@@ -201,8 +210,15 @@ pub(crate) fn is_image_name(name: &str) -> bool {
     names::image(name).is_ok()
 }
 
-pub(super) fn program_mount(volume: &str, read_only: bool) -> Mount {
+pub(super) fn program_mount(cluster: &str, volume: &str, read_only: bool) -> Mount {
+    // The engine makes a volume that is missing, and makes it empty: that one must be known as ours too.
+    let options = MountVolumeOptions {
+        no_copy: Some(true),
+        labels: Some(own_labels(cluster, "program")),
+        ..Default::default()
+    };
     Mount {
+        volume_options: Some(options),
         target: Some(PROGRAM_FOLDER.to_owned()),
         source: Some(volume.to_owned()),
         typ: Some(MountType::VOLUME),
@@ -211,14 +227,14 @@ pub(super) fn program_mount(volume: &str, read_only: bool) -> Mount {
     }
 }
 
-fn carrier(image: &str, volume: &str, labels: HashMap<String, String>) -> ContainerCreateBody {
+fn carrier(cluster: &str, image: &str, volume: &str) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(image.to_owned()),
         entrypoint: Some(vec![PROGRAM.to_owned()]),
-        labels: Some(labels),
+        labels: Some(own_labels(cluster, "carrier")),
         host_config: Some(HostConfig {
             network_mode: Some("none".to_owned()),
-            mounts: Some(vec![program_mount(volume, false)]),
+            mounts: Some(vec![program_mount(cluster, volume, false)]),
             ..Default::default()
         }),
         ..Default::default()
@@ -255,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_carrier_is_on_no_network() {
-        let body = carrier("scratch-like", "v", HashMap::new());
+        let body = carrier("clb", "scratch-like", "v");
         let host = body.host_config.unwrap();
         assert_eq!(host.network_mode.as_deref(), Some("none"));
         assert_eq!(host.mounts.unwrap()[0].read_only, Some(false));

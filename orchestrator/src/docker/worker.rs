@@ -37,6 +37,8 @@ pub(crate) struct WorkerPlan {
     pub(crate) read_only: bool,
     /// The network to be on; the engine's default where there is none.
     pub(crate) network: Option<String>,
+    /// Whether that is the one without a way out.
+    pub(crate) is_inside: bool,
     /// `NAME=VALUE`.
     pub(crate) env: Vec<String>,
     /// The port that it listens on inside.
@@ -105,13 +107,13 @@ fn body(cluster: &str, plan: &WorkerPlan, machine_cpus: i64) -> ContainerCreateB
         labels: Some(labels(cluster, plan)),
         exposed_ports: Some(vec![port.clone()]),
         stop_timeout: i64::try_from(plan.stop_grace.as_secs()).ok(),
-        host_config: Some(host_config(plan, port, machine_cpus)),
+        host_config: Some(host_config(cluster, plan, port, machine_cpus)),
         networking_config: Some(NetworkingConfig { endpoints_config: Some(networks) }),
         ..Default::default()
     }
 }
 
-fn host_config(plan: &WorkerPlan, port: String, machine_cpus: i64) -> HostConfig {
+fn host_config(cluster: &str, plan: &WorkerPlan, port: String, machine_cpus: i64) -> HostConfig {
     let memory = i64::try_from(plan.memory_bytes).unwrap_or(i64::MAX);
     let published = plan.host_port.map(|host_port| {
         let host_ip = Some("127.0.0.1".to_owned());
@@ -128,7 +130,7 @@ fn host_config(plan: &WorkerPlan, port: String, machine_cpus: i64) -> HostConfig
     HostConfig {
         network_mode: plan.network.clone(),
         port_bindings: published,
-        mounts: Some(mounts(plan)),
+        mounts: Some(mounts(cluster, plan)),
         memory: Some(memory),
         // Equal to `memory`: no swap on top of it.
         memory_swap: Some(memory),
@@ -151,10 +153,10 @@ fn host_config(plan: &WorkerPlan, port: String, machine_cpus: i64) -> HostConfig
     }
 }
 
-fn mounts(plan: &WorkerPlan) -> Vec<Mount> {
+fn mounts(cluster: &str, plan: &WorkerPlan) -> Vec<Mount> {
     let program = match &plan.program {
         Program::Bundled => None,
-        Program::Volume(volume) => Some(program_mount(volume, true)),
+        Program::Volume(volume) => Some(program_mount(cluster, volume, true)),
     };
     // Unlike a bind by text, this refuses a source that is not there instead of making it.
     let folder = |mount: &PoolMount| Mount {
@@ -201,6 +203,7 @@ mod tests {
             mounts: Vec::new(),
             read_only: true,
             network: Some("clb".to_owned()),
+            is_inside: false,
             env: vec!["CLB_SLOT=2".to_owned()],
             port: 3005,
             host_port: Some(3005),
@@ -239,6 +242,8 @@ mod tests {
             ["/.clb", "/data"]
         );
         assert!(mounts.iter().all(|mount| mount.read_only == Some(true)));
+        let labels = mounts[0].volume_options.as_ref().unwrap().labels.as_ref().unwrap();
+        assert_eq!((labels[CLUSTER].as_str(), labels[ROLE].as_str()), ("clb", "program"));
         assert!(host.port_bindings.is_none() && host.readonly_rootfs == Some(true));
         let tmp = &host.tmpfs.unwrap()["/tmp"];
         assert!(tmp.contains("exec") && !tmp.contains("noexec") && tmp.contains("size=67108864"), "{tmp}");

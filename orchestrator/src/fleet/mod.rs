@@ -132,7 +132,7 @@ impl Fleet {
             FleetAction::Create { worker, version, spec, port, published } => {
                 let mut plan = self.plan(worker.clone(), &spec, port);
                 (plan.version, plan.host_port) = (version, published);
-                let supplies = (!spec.network).then(|| Arc::clone(&self.supplies));
+                let supplies = Arc::clone(&self.supplies);
                 self.creations.retain(|_, making| !making.is_finished());
                 self.creations.insert(worker, tokio::spawn(workers::make(docker, plan, leader, supplies)));
             }
@@ -216,6 +216,7 @@ impl Fleet {
             mounts: spec.mounts.clone(),
             read_only: spec.read_only,
             network,
+            is_inside: !spec.network,
             env,
             port,
             host_port: None,

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use clb_protocol::ContainerId;
 use clb_protocol::pool::PoolSpec;
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use tokio::time::Instant;
 
 use crate::docker::{Docker, EngineError, Role, Seen};
@@ -25,8 +26,10 @@ const HASH_DIGITS: usize = 12;
 pub(super) struct Supplies {
     node: Arc<Node>,
     docker: Docker,
-    /// The volume with the worker's program, once it is filled.
-    volume: OnceLock<String>,
+    /// The name of the volume with the worker's program, once that was read.
+    volume: OnceCell<String>,
+    /// Whether the program was seen there, and nothing has spoken against it since.
+    is_filled: AtomicBool,
     filling: AsyncMutex<()>,
     pulls: Mutex<BTreeMap<String, Arc<AsyncMutex<()>>>>,
     /// Orchestrators on the network without a way out; `None` while nobody needs it.
@@ -38,7 +41,8 @@ impl Supplies {
         Self {
             node,
             docker,
-            volume: OnceLock::new(),
+            volume: OnceCell::new(),
+            is_filled: AtomicBool::new(false),
             filling: AsyncMutex::default(),
             pulls: Mutex::default(),
             inside: Mutex::default(),
@@ -98,22 +102,49 @@ impl Supplies {
 
     async fn have_program(&self, image: &str) -> Result<(), String> {
         let _turn = self.filling.lock().await;
-        if self.volume.get().is_some() {
+        let volume = self.name_volume().await?;
+        let in_vain = |error: EngineError| {
+            format!("the worker's program cannot be put into the volume {volume}: {error}")
+        };
+        if self.is_filled.load(Ordering::Relaxed) && self.docker.has_volume(volume).await.map_err(in_vain)? {
             return Ok(());
         }
+        self.is_filled.store(true, Ordering::Relaxed);
+        let filled = self.docker.fill_program_volume(volume, image, &self.read_program().await?).await;
+        match filled {
+            Ok(was_missing) => {
+                if was_missing {
+                    let text =
+                        format!("The worker's program is put into the volume {volume}, which had none");
+                    self.node.journal.write(&text);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.doubt_program();
+                Err(in_vain(error))
+            }
+        }
+    }
+
+    /// A container with the program could not be made: the volume is looked into before the next one is.
+    pub(super) fn doubt_program(&self) {
+        self.is_filled.store(false, Ordering::Relaxed);
+    }
+
+    async fn name_volume(&self) -> Result<&String, String> {
+        let name = async || {
+            let mut hash = format!("{:x}", Sha256::digest(&self.read_program().await?));
+            hash.truncate(HASH_DIGITS);
+            Ok(format!("{}-worker-{hash}", self.node.options.cluster))
+        };
+        self.volume.get_or_try_init(name).await
+    }
+
+    async fn read_program(&self) -> Result<Bytes, String> {
         let path = self.node.options.worker_binary.clone();
-        let program = read(path.clone())
-            .await
-            .map_err(|error| format!("the worker's program {} cannot be read: {error}", path.display()))?;
-        let mut hash = format!("{:x}", Sha256::digest(&program));
-        hash.truncate(HASH_DIGITS);
-        let volume = format!("{}-worker-{hash}", self.node.options.cluster);
-        let filled = self.docker.fill_program_volume(&volume, image, &program).await;
-        filled.map_err(|error| {
-            format!("the worker's program cannot be put into the volume {volume}: {error}")
-        })?;
-        drop(self.volume.set(volume));
-        Ok(())
+        let read = read(path.clone()).await;
+        read.map_err(|error| format!("the worker's program {} cannot be read: {error}", path.display()))
     }
 
     /// Makes the network without a way out and puts the orchestrators on it.

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::supplies::Supplies;
-use crate::docker::{Docker, EngineError, Role, State, WorkerPlan};
+use crate::docker::{Docker, EngineError, Program, Role, State, WorkerPlan};
 use crate::leader::{Handle, Message};
 
 /// How many of a dead container's last lines are kept.
@@ -25,10 +25,10 @@ const SHORT_REST: Duration = Duration::from_millis(100);
 const LONG_REST: Duration = Duration::from_secs(5);
 
 /// Makes and starts a container, and tells the leader what became of it.
-pub(super) async fn make(docker: Docker, plan: WorkerPlan, leader: Handle, inside: Option<Arc<Supplies>>) {
+pub(super) async fn make(docker: Docker, plan: WorkerPlan, leader: Handle, supplies: Arc<Supplies>) {
     let began = Instant::now();
     let made = loop {
-        match make_once(&docker, &plan, inside.as_deref()).await {
+        match make_once(&docker, &plan, &supplies).await {
             Err(error) if error.is_absence() && began.elapsed() < ENGINE_WAIT => {
                 tracing::debug!("{} waits for the Docker engine: {error}", plan.worker);
                 sleep(SHORT_REST * 5).await;
@@ -39,7 +39,12 @@ pub(super) async fn make(docker: Docker, plan: WorkerPlan, leader: Handle, insid
     let worker = plan.worker;
     let fact = match made {
         Ok(container) => Input::ContainerStarted { worker, container },
-        Err(error) => Input::ContainerFailed { worker, reason: error.to_string() },
+        Err(error) => {
+            if matches!(plan.program, Program::Volume(_)) {
+                supplies.doubt_program();
+            }
+            Input::ContainerFailed { worker, reason: error.to_string() }
+        }
     };
     leader.tell(Message::Fact(fact));
 }
@@ -48,9 +53,9 @@ pub(super) async fn make(docker: Docker, plan: WorkerPlan, leader: Handle, insid
 async fn make_once(
     docker: &Docker,
     plan: &WorkerPlan,
-    inside: Option<&Supplies>,
+    supplies: &Supplies,
 ) -> Result<ContainerId, EngineError> {
-    if let Some(supplies) = inside {
+    if plan.is_inside {
         supplies.have_inside().await?;
     }
     let container = match docker.create_worker(plan).await {

@@ -4,4 +4,5 @@ mod images;
 mod limits;
 mod requests;
 mod rolling;
+mod supplies;
 mod workers;
