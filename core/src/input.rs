@@ -1,5 +1,7 @@
 //! The facts that the reducer is told.
 
+use std::collections::BTreeSet;
+
 use clb_protocol::api::Usage;
 use clb_protocol::link::{AttemptResult, WorkerHello};
 use clb_protocol::pool::PoolSpec;
@@ -9,6 +11,7 @@ use clb_protocol::{
     TaskId, Timestamp, WorkerId,
 };
 
+use crate::build::{Build, Builds};
 use crate::fleet::{Remains, Standing};
 use crate::task::RunningAttempt;
 
@@ -108,6 +111,13 @@ pub enum Input {
         /// When Docker was asked: what changed since then is newer than this.
         asked_at: Timestamp,
     },
+    /// What containers are made of now.
+    BuildsSeen {
+        /// The same for a whole term, once it is known.
+        builds: Builds,
+        /// The images of the orchestrators' containers, running or not.
+        orchestrators: BTreeSet<Build>,
+    },
     /// A container was made and started.
     ContainerStarted {
         /// For which worker.
@@ -184,6 +194,8 @@ pub struct SeenWorker {
     pub worker: WorkerId,
     /// What it is made of.
     pub version: PoolVersion,
+    /// Of which image or program it is; `None` where that is not said.
+    pub build: Option<Build>,
     /// Where it listens inside; `None` where that is not said.
     pub port: Option<u16>,
     /// The port on the host, where it has one.

@@ -7,6 +7,9 @@ use clb_protocol::api::{PoolSource, PoolState};
 use clb_protocol::pool::{Placement, PoolSpec};
 use clb_protocol::{PoolName, PoolVersion, SlotNo, Timestamp};
 
+use crate::build::Builds;
+use crate::fleet::Slot;
+
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 /// Where the first worker listens inside of its container when it is not published.
@@ -110,6 +113,15 @@ impl Pool {
     #[must_use]
     pub fn version(&self, no: SlotNo) -> PoolVersion {
         self.versions[usize::from(no.0 > self.wanted())]
+    }
+
+    /// Whether a place's container is made of something else than it would be now. What nobody could tell yet
+    /// is no difference.
+    #[must_use]
+    pub fn is_outdated(&self, slot: &Slot, builds: &Builds) -> bool {
+        let (made_of, now) = (slot.build.as_ref(), builds.of(&self.spec));
+        slot.version.is_some_and(|version| version != self.version(slot.no))
+            || made_of.zip(now).is_some_and(|(made_of, now)| made_of != now)
     }
 
     /// Where the worker of a place listens inside of its container.

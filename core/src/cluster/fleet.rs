@@ -78,7 +78,7 @@ impl Cluster {
         out.notes
             .push(Note::Fleet(format!("{worker} could not be started: {reason}; next try in {wait_ms} ms")));
         slot.enter(Stage::Vacant { not_before }, Some(reason), now);
-        slot.version = None;
+        slot.forget_container();
         // It may have been removed from under its pool.
         if let Some(pool) = self.pools.get_mut(&worker.pool).filter(|pool| pool.spec.image.is_some())
             && pool.image == Image::Ready
@@ -153,7 +153,7 @@ impl Cluster {
         let obituary = write_obituary(slot, worker.as_deref(), remains, &verdict);
         out.changes.push(Change::Died(Box::new(obituary)));
         slot.enter(Stage::Vacant { not_before }, Some(verdict.detail.clone()), now);
-        slot.version = None;
+        slot.forget_container();
         self.pronounce(&key, &verdict, now, out);
     }
 

@@ -1,10 +1,11 @@
 //! The reducer: state of all tasks, workers and slots, written here and nowhere else.
 //!
 //! `tasks.rs` has what happens to tasks, `waiting.rs` how they wait, `workers.rs` what workers say,
-//! `fleet.rs` what becomes of containers, `pools.rs` what callers wish of pools, `steering.rs` how these get
-//! there, `dispatch.rs` who gets a task, `explain.rs` why, `views.rs` what pages show, `restore.rs` what a new
-//! leader begins with, `invariants.rs` what must always hold.
+//! `fleet.rs` what becomes of containers, `pools.rs` what callers wish of pools, `builds.rs` what an upgrade
+//! brings, `steering.rs` how pools get there, `dispatch.rs` who gets a task, `explain.rs` why, `views.rs` what
+//! pages show, `restore.rs` what a new leader begins with, `invariants.rs` what must always hold.
 
+mod builds;
 mod dispatch;
 mod explain;
 mod fleet;
@@ -26,6 +27,7 @@ use clb_protocol::{
     AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
 };
 
+use crate::build::{Build, Builds};
 use crate::config::Config;
 use crate::fleet::{Course, Link, Slot, Stage};
 use crate::input::{Input, LinkNo};
@@ -87,6 +89,9 @@ pub struct Cluster {
     /// Whether Docker's list of containers was seen in this term.
     observed: bool,
     retired: bool,
+    builds: Builds,
+    /// The images of the orchestrators.
+    orchestrators: BTreeSet<Build>,
     /// `None` once it is known who holds what.
     settling: Option<Settling>,
     store_available: bool,
@@ -122,6 +127,7 @@ impl Cluster {
             Input::LinkClosed(link) => self.lose_link(link, now, &mut out),
             Input::WorkerProbed { worker, answer } => self.take_probe(&worker, answer, now, &mut out),
             Input::FleetObserved { seen, asked_at } => self.reconcile(&seen, asked_at, now, &mut out),
+            Input::BuildsSeen { builds, orchestrators } => self.take_builds(builds, orchestrators, &mut out),
             Input::ContainerStarted { worker, container } => self.take_started(&worker, container, now),
             Input::ContainerFailed { worker, reason } => self.take_failed(&worker, reason, now, &mut out),
             Input::ContainerSignalled { worker, signal } => {

@@ -4,6 +4,7 @@ use clb_protocol::api::{PoolSource, PoolState};
 use clb_protocol::pool::PoolSpec;
 use clb_protocol::{Generation, PoolName, PoolVersion, SlotNo, Timestamp};
 
+use crate::build::Builds;
 use crate::fleet::{Backoff, Slot, Stage, Standing};
 use crate::input::RestoredPool;
 use crate::output::{Change, FleetAction, Note, Output, PoolReceipt};
@@ -258,7 +259,8 @@ impl Cluster {
     pub(super) fn review_pools(&mut self, now: Timestamp) {
         for pool in self.pools.values_mut() {
             let slots: Vec<&Slot> = self.slots.values().filter(|slot| slot.pool == pool.name).collect();
-            let (state, reason) = standing_of(pool, &slots, self.unsettled.contains(&pool.name));
+            let (state, reason) =
+                standing_of(pool, &slots, &self.builds, self.unsettled.contains(&pool.name));
             if state != pool.state {
                 pool.since = now;
             }
@@ -282,7 +284,12 @@ impl Cluster {
     }
 }
 
-fn standing_of(pool: &Pool, slots: &[&Slot], is_unsettled: bool) -> (PoolState, Option<String>) {
+fn standing_of(
+    pool: &Pool,
+    slots: &[&Slot],
+    builds: &Builds,
+    is_unsettled: bool,
+) -> (PoolState, Option<String>) {
     if pool.is_removing {
         return (PoolState::Removing, None);
     }
@@ -301,8 +308,7 @@ fn standing_of(pool: &Pool, slots: &[&Slot], is_unsettled: bool) -> (PoolState, 
             None => (PoolState::Preparing, None),
         };
     }
-    let is_moving =
-        |slot: &&Slot| slot.no.0 > pool.wanted() || slot.version.is_some_and(|v| v != pool.version(slot.no));
+    let is_moving = |slot: &&Slot| slot.no.0 > pool.wanted() || pool.is_outdated(slot, builds);
     if is_unsettled && slots.iter().any(is_moving) {
         return (PoolState::Updating, trouble());
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clb_protocol::{TaskId, Timestamp};
 
+use crate::build::Builds;
 use crate::config::Config;
 use crate::input::{Restored, RestoredTask};
 use crate::lookup::Lookup;
@@ -40,6 +41,8 @@ impl Cluster {
             given: 0,
             observed: false,
             retired: false,
+            builds: Builds::default(),
+            orchestrators: BTreeSet::new(),
             settling,
             store_available: true,
             checked_timeouts_at: now,

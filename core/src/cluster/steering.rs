@@ -3,9 +3,9 @@
 //! Nothing of a plan is kept: each step looks at what is there, so that the next leader goes on with
 //! what it finds.
 //!
-//! A changed spec: a worker of the new kind comes first, in the slot after the last. Once it serves, the
-//! old ones are drained and replaced one after the other, and it goes last. A serving worker is taken
-//! away only when enough others serve.
+//! A changed spec, or an upgrade: a worker of the new kind comes first, in the slot after the last. Once it
+//! serves, the old ones are drained and replaced one after the other, and it goes last. A serving worker is
+//! taken away only when enough others serve.
 
 use clb_protocol::api::{Verdict, VerdictKind};
 use clb_protocol::{PoolName, SlotNo, Timestamp};
@@ -59,7 +59,7 @@ impl Cluster {
     pub(super) fn is_outdated(&self, slot: &Slot) -> bool {
         let Some(pool) = self.pools.get(&slot.pool) else { return false };
         let has_container = matches!(slot.stage, Stage::Up(_) | Stage::Starting { .. });
-        has_container && slot.version.is_some_and(|version| version != pool.version(slot.no))
+        has_container && pool.is_outdated(slot, &self.builds)
     }
 
     /// Whether a worker beyond the wanted ones is needed: an old one still serves.
@@ -182,7 +182,7 @@ fn is_coming_back(slot: &Slot) -> bool {
 fn farewell(course: Course) -> Verdict {
     let detail = match course {
         Course::Stay => "It was to be restarted and has finished what it had",
-        Course::Replace => "Its pool was changed and it has finished what it had",
+        Course::Replace => "It makes room for one of the new kind and has finished what it had",
         Course::Retire => "Its pool needs it no more and it has finished what it had",
     };
     Verdict::new(VerdictKind::Drained, detail)

@@ -8,6 +8,7 @@ use clb_protocol::{
     WorkerId,
 };
 
+use crate::build::Build;
 use crate::input::{LinkNo, SeenWorker};
 use crate::placement::Load;
 
@@ -31,6 +32,8 @@ pub struct Slot {
     pub published: Option<u16>,
     /// What its container is made of; `None` without one, and for another leader's before Docker was asked.
     pub version: Option<PoolVersion>,
+    /// Of which image or program it is, where another leader made it: what this one makes is of what there is.
+    pub build: Option<Build>,
     /// What somebody ordered for it.
     pub standing: Standing,
     /// What the pool means to do with it.
@@ -166,6 +169,7 @@ impl Slot {
             port,
             published: None,
             version: None,
+            build: None,
             standing: Standing::Serve,
             course: Course::Stay,
             stage: Stage::Vacant { not_before: now },
@@ -234,8 +238,14 @@ impl Slot {
     /// Takes in how its container is made, which another leader had done.
     pub fn recognize(&mut self, seen: &SeenWorker) {
         self.version = Some(seen.version);
+        self.build.clone_from(&seen.build);
         self.port = seen.port.unwrap_or(self.port);
         self.published = seen.published;
+    }
+
+    /// Its container is no more.
+    pub fn forget_container(&mut self) {
+        (self.version, self.build) = (None, None);
     }
 
     /// Moves it on.

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-use bollard::models::{ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum, PortSummary};
+use bollard::models::{
+    ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum, MountPoint, PortSummary,
+};
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use clb_protocol::{ContainerId, MemberName, PoolVersion, SlotNo, WorkerId};
 
+use super::supplies::PROGRAM_FOLDER;
 use super::{Docker, EngineError, QUICK, within};
 
 pub(super) const CLUSTER: &str = "clb.cluster";
@@ -117,6 +120,10 @@ pub(crate) struct Seen {
     pub(crate) role: Role,
     /// What a worker is made of; 0 where that is not said.
     pub(crate) version: PoolVersion,
+    /// The id of its image.
+    pub(crate) image: Option<String>,
+    /// The volume with the worker's program, where it has one.
+    pub(crate) program: Option<String>,
     /// Where a worker listens inside, where that is said.
     pub(crate) port: Option<u16>,
     /// The port on the host, of one that runs and has one.
@@ -150,6 +157,8 @@ fn seen(container: ContainerSummary) -> Option<Seen> {
         name: own_name(&names),
         role: Role::of(&labels),
         version: version(&labels),
+        image: container.image_id,
+        program: program(container.mounts.unwrap_or_default()),
         port: labels.get(PORT).and_then(|text| text.parse().ok()),
         published: published(&container.ports.unwrap_or_default()),
         state: container.state.into(),
@@ -158,6 +167,11 @@ fn seen(container: ContainerSummary) -> Option<Seen> {
 
 fn version<S: BuildHasher>(labels: &HashMap<String, String, S>) -> PoolVersion {
     PoolVersion(labels.get(VERSION).and_then(|text| text.parse().ok()).unwrap_or_default())
+}
+
+fn program(mounts: Vec<MountPoint>) -> Option<String> {
+    let is_program = |mount: &MountPoint| mount.destination.as_deref() == Some(PROGRAM_FOLDER);
+    mounts.into_iter().find(is_program)?.name
 }
 
 fn published(ports: &[PortSummary]) -> Option<u16> {
@@ -219,6 +233,23 @@ mod tests {
         assert_eq!((published.port, published.published), (Some(3004), Some(3004)));
         let hidden = listed(r#"[{"PrivatePort": 3004, "Type": "tcp"}]"#);
         assert_eq!((hidden.port, hidden.published), (Some(3004), None));
+    }
+
+    #[test]
+    fn a_container_is_read_with_its_image_and_the_volume_of_the_program() {
+        let listed = seen(
+            serde_json::from_str(
+                r#"{"Id": "0f00", "Names": ["/clb-tool-1"], "State": "running", "ImageID": "sha256:1", "Mounts": [
+                    {"Type": "bind", "Source": "/srv", "Destination": "/srv"},
+                    {"Type": "volume", "Name": "clb-worker-0f", "Destination": "/.clb"}]}"#,
+            )
+            .unwrap(),
+        )
+        .unwrap();
+        assert_eq!(
+            (listed.image.as_deref(), listed.program.as_deref()),
+            (Some("sha256:1"), Some("clb-worker-0f"))
+        );
     }
 
     #[test]

@@ -30,11 +30,11 @@ const PULL_SILENCE: Duration = Duration::from_mins(2);
 const SMALL_ARCHIVE_BYTES: usize = 2_048;
 
 impl Docker {
-    /// Whether an image is on this machine.
-    pub(crate) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+    /// The id of the image that has this name now; `None` when none on this machine has.
+    pub(crate) async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
         match within(QUICK, self.quick.inspect_image(names::image(image)?)).await {
-            Ok(_) => Ok(true),
-            Err(EngineError::NotFound { .. } | EngineError::ImageMissing { .. }) => Ok(false),
+            Ok(found) => found.id.map(Some).ok_or_else(|| EngineError::unreadable("an image without id")),
+            Err(EngineError::NotFound { .. } | EngineError::ImageMissing { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -8,10 +8,11 @@ mod members;
 mod supplies;
 mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clb_core::build::Build;
 use clb_core::input::{Input, SeenWorker};
 use clb_core::output::FleetAction;
 use clb_protocol::api::Role as MemberRole;
@@ -291,12 +292,25 @@ impl Fleet {
         }
     }
 
+    fn tell_builds(&mut self, seen: &[Seen]) {
+        let images = seen.iter().filter(|seen| matches!(seen.role, Role::Orchestrator(_)));
+        let orchestrators: BTreeSet<Build> =
+            images.filter_map(|seen| Some(Build(seen.image.as_deref()?.into()))).collect();
+        let (supplies, leader) = (Arc::clone(&self.supplies), self.leader.clone());
+        self.jobs.spawn(async move {
+            let builds = supplies.builds().await;
+            leader.tell(Message::Fact(Input::BuildsSeen { builds, orchestrators }));
+            News::Nothing
+        });
+    }
+
     fn take_list(&mut self, seen: &[Seen], asked_at: Timestamp) {
         let workers = seen.iter().filter_map(|seen| match &seen.role {
             Role::Worker(worker) => Some(SeenWorker {
                 container: seen.id.clone(),
                 worker: worker.clone(),
                 version: seen.version,
+                build: seen.program.as_ref().or(seen.image.as_ref()).map(|it| Build(it.as_str().into())),
                 port: seen.port,
                 published: seen.published,
                 alive: matches!(seen.state, State::Running | State::Paused | State::Restarting),
@@ -305,6 +319,7 @@ impl Fleet {
         });
         let observed = Input::FleetObserved { seen: workers.collect(), asked_at };
         self.leader.tell(Message::Fact(observed));
+        self.tell_builds(seen);
         let (supplies, list) = (Arc::clone(&self.supplies), seen.to_vec());
         self.jobs.spawn(async move {
             if let Err(error) = supplies.bring_inside(&list).await {

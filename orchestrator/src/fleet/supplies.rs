@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use clb_core::build::{Build, Builds};
 use clb_protocol::ContainerId;
 use clb_protocol::pool::PoolSpec;
 use futures::StreamExt;
@@ -30,6 +31,8 @@ pub(super) struct Supplies {
     volume: OnceCell<String>,
     /// Whether the program was seen there, and nothing has spoken against it since.
     is_filled: AtomicBool,
+    /// The bundled image, as its name was understood first in this term.
+    bundled: OnceCell<Build>,
     filling: AsyncMutex<()>,
     pulls: Mutex<BTreeMap<String, Arc<AsyncMutex<()>>>>,
     /// Orchestrators on the network without a way out; `None` while nobody needs it.
@@ -43,6 +46,7 @@ impl Supplies {
             docker,
             volume: OnceCell::new(),
             is_filled: AtomicBool::new(false),
+            bundled: OnceCell::new(),
             filling: AsyncMutex::default(),
             pulls: Mutex::default(),
             inside: Mutex::default(),
@@ -52,6 +56,19 @@ impl Supplies {
     /// The volume with the worker's program.
     pub(super) fn volume(&self) -> Option<String> {
         self.volume.get().cloned()
+    }
+
+    /// What containers are made of in this term.
+    pub(super) async fn builds(&self) -> Builds {
+        let resolve = async || {
+            let name = &self.node.options.worker_image;
+            let id = self.docker.image_id(name).await.map_err(|error| error.to_string())?;
+            id.map(|id| Build(id.into())).ok_or_else(|| format!("there is no image {name}"))
+        };
+        let known = |error: &String| tracing::debug!("what workers are made of is not known: {error}");
+        let bundled = self.bundled.get_or_try_init(resolve).await.inspect_err(known).ok().cloned();
+        let program = self.name_volume().await.inspect_err(known).ok();
+        Builds { bundled, program: program.map(|volume| Build(volume.as_str().into())) }
     }
 
     /// Sees to everything that the containers of a pool need; the error is for people.
@@ -77,7 +94,7 @@ impl Supplies {
             Arc::clone(pulls.entry(image.to_owned()).or_default())
         };
         let _turn = turn.lock().await;
-        if self.docker.has_image(image).await? {
+        if self.docker.image_id(image).await?.is_some() {
             return Ok(());
         }
         self.node.journal.write(&format!("Pulls the image {image}"));

@@ -1,5 +1,6 @@
 //! The reducer against a small model of everything around it: a store, an engine and workers.
 
+mod builds;
 mod pools;
 mod properties;
 mod sentences;

@@ -46,6 +46,8 @@ enum Step {
     Pause(bool),
     Order(u16, Standing),
     LoseImage(bool),
+    Rebuild,
+    Mix(bool),
 }
 
 fn retry() -> impl Strategy<Value = Retry> {
@@ -90,6 +92,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Pause),
         2 => (1..5_u16, order()).prop_map(|(slot, standing)| Step::Order(slot, standing)),
         1 => any::<bool>().prop_map(Step::LoseImage),
+        1 => Just(Step::Rebuild),
+        1 => any::<bool>().prop_map(Step::Mix),
     ]
 }
 
@@ -106,6 +110,7 @@ fn put(world: &mut World, workers: u16, kind: u8) {
 /// Nobody wishes anything any more that keeps tasks from running.
 fn make_up(world: &mut World) {
     world.missing_images.clear();
+    world.kinds = 1;
     world.tell(Input::StoreAvailable(true));
     world.tell(Input::PoolPaused { name: "default".into(), is_paused: false });
     if world.cluster.pool(&"default".into()).is_some_and(|pool| pool.workers.wanted == 0) {
@@ -179,6 +184,8 @@ fn take(world: &mut World, step: &Step) {
         Step::Order(slot, standing) => {
             world.tell(Input::WorkerOrdered { name: format!("worker-{slot}"), standing });
         }
+        Step::Rebuild => world.build += 1,
+        Step::Mix(is_mixed) => world.kinds = 1 + u32::from(is_mixed),
         Step::LoseImage(true) => drop(world.missing_images.insert("image".to_owned())),
         Step::LoseImage(false) => drop(world.missing_images.remove("image")),
     }

@@ -349,8 +349,15 @@ fn a_list_from_before_a_container_started_does_not_bury_it() {
     c.act_once();
     let worker = c.worker(1).unwrap();
     let (container, version) = (container(&worker), c.containers[&worker].1.version);
-    let made =
-        SeenWorker { container, worker: worker.clone(), version, port: None, published: None, alive: false };
+    let made = SeenWorker {
+        container,
+        worker: worker.clone(),
+        version,
+        build: None,
+        port: None,
+        published: None,
+        alive: false,
+    };
     c.tell(Input::FleetObserved { seen: vec![made], asked_at });
     c.join(&worker);
     c.expect_state(1, WorkerState::Ready);

@@ -14,6 +14,7 @@ use clb_protocol::{
 };
 
 use crate::Cluster;
+use crate::build::{Build, Builds};
 use crate::config::{Config, Definition};
 use crate::fleet::{End, Remains, Standing};
 use crate::input::{
@@ -49,6 +50,7 @@ pub(super) struct Process {
     pub(super) running: BTreeMap<TaskId, (AttemptNo, Epoch)>,
     outbox: Vec<AttemptResult>,
     pub(super) version: PoolVersion,
+    build: Option<Build>,
     port: u16,
     published: Option<u16>,
 }
@@ -56,7 +58,8 @@ pub(super) struct Process {
 impl Process {
     /// As its container makes it.
     fn begun_anew(&self) -> Self {
-        Self { version: self.version, port: self.port, published: self.published, ..Self::default() }
+        let build = self.build.clone();
+        Self { version: self.version, build, port: self.port, published: self.published, ..Self::default() }
     }
 }
 
@@ -70,6 +73,12 @@ pub(super) struct World {
     pub(super) missing_images: BTreeSet<String>,
     /// Pools' containers of this version end as soon as they begin.
     pub(super) broken: Option<f64>,
+    /// Of what image and program containers are made now.
+    pub(super) build: u32,
+    /// What the leader found that to be; `None` while the engine does not tell.
+    pub(super) build_told: Option<u32>,
+    /// How many images the orchestrators are of.
+    pub(super) kinds: u32,
     config: Config,
     pools: BTreeMap<PoolName, RestoredPool>,
     generations: BTreeMap<(PoolName, SlotNo), Generation>,
@@ -106,6 +115,9 @@ impl World {
             actions: Vec::new(),
             missing_images: BTreeSet::new(),
             broken: None,
+            build: 1,
+            build_told: Some(1),
+            kinds: 1,
             config: config(workers),
             pools: BTreeMap::new(),
             generations: BTreeMap::new(),
@@ -308,6 +320,7 @@ impl World {
             container: container(worker),
             worker: worker.clone(),
             version: process.version,
+            build: process.build.clone(),
             port: Some(process.port),
             published: process.published,
             alive: *alive,
@@ -317,6 +330,10 @@ impl World {
         let asked_at = self.now;
         self.now = self.now + Duration::from_millis(1);
         self.tell(Input::FleetObserved { seen, asked_at });
+        let told = self.build_told.map(build);
+        let builds = Builds { bundled: told.clone(), program: told };
+        let orchestrators = (0..self.kinds).map(build).collect();
+        self.tell(Input::BuildsSeen { builds, orchestrators });
     }
 
     /// Does the first thing that the reducer asked of the engine.
@@ -336,7 +353,8 @@ impl World {
             FleetAction::Create { worker, version, spec, port, published } => {
                 let container = container(&worker);
                 let is_alive = self.broken != Some(spec.cpus);
-                let process = Process { version, port, published, ..Process::default() };
+                let build = Some(build(self.build));
+                let process = Process { version, build, port, published, ..Process::default() };
                 self.containers.insert(worker.clone(), (is_alive, process));
                 self.tell(Input::ContainerStarted { worker: worker.clone(), container });
                 if !is_alive {
@@ -468,6 +486,7 @@ impl World {
         self.epoch = self.epoch.next();
         self.actions.clear();
         self.unsaved.clear();
+        self.build_told = Some(self.build);
         for (_, process) in self.containers.values_mut() {
             process.link = None;
         }
@@ -556,6 +575,10 @@ fn result(task: TaskId, attempt: AttemptNo, epoch: Epoch, gave: Yield) -> Attemp
 
 pub(super) fn container(worker: &WorkerId) -> ContainerId {
     ContainerId::from(worker.to_string())
+}
+
+fn build(number: u32) -> Build {
+    Build(number.to_string().into())
 }
 
 fn uuid_of(generation: Generation) -> uuid::Uuid {
