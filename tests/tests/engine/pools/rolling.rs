@@ -89,6 +89,26 @@ async fn the_next_leader_goes_on_with_a_rollover_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_worker_of_the_former_spec_is_where_it_was_whoever_leads() {
+    let cluster = Setup::new().workers(1).slots(1).start().await;
+    let before = cluster.has_two_orchestrators().await;
+    let task = cluster.submit(sleep(10.0)).await;
+    let worker = cluster.worker_of(task).await;
+    let mut spec = changed(&cluster, "256m").await;
+    spec["first_port"] = Value::Null;
+    assert_eq!(cluster.put_pool("default", &spec).await.status, 200);
+    cluster.leader().await.kill().await;
+    cluster.is_led_after(before.epoch).await;
+    let is_there = |it: &clb_protocol::api::WorkerView| {
+        (&it.container, &it.address, it.port) == (&worker.container, &worker.address, worker.port)
+    };
+    cluster.workers_are("default", "where they were", |workers| workers.iter().any(is_there)).await;
+    ran_once(&cluster.ends_once(task).await);
+    let is_new = |it: &clb_protocol::api::WorkerView| it.state == WorkerState::Ready && it.port.is_none();
+    cluster.workers_are("default", "new", |workers| workers.len() == 1 && is_new(&workers[0])).await;
+}
+
+#[tokio::test]
 async fn workers_come_and_go_with_their_number() {
     let cluster = Setup::new().workers(1).slots(1).start().await;
     let mut spec = changed(&cluster, "256m").await;
