@@ -129,6 +129,14 @@ async fn open(client: &Client, group: &str) -> Result<Option<TaskView>, Failure>
 
 /// The newest task of the group, in that state.
 async fn newest(client: &Client, group: &str, state: Option<TaskState>) -> Result<Option<TaskView>, Failure> {
-    let filter = TaskFilter { state, group: Some(group.to_owned()), limit: Some(1), ..TaskFilter::default() };
-    Ok(client.tasks(&filter).await?.tasks.into_iter().next())
+    let mut filter =
+        TaskFilter { state, group: Some(group.to_owned()), limit: Some(1), ..TaskFilter::default() };
+    loop {
+        let mut page = client.tasks(&filter).await?;
+        match (page.tasks.pop(), page.next) {
+            // Behind many tasks of others.
+            (None, Some(next)) => filter.cursor = Some(next),
+            (newest, _) => return Ok(newest),
+        }
+    }
 }

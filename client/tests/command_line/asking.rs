@@ -105,6 +105,16 @@ async fn waiting_is_for_tasks_or_for_a_group() {
 }
 
 #[tokio::test]
+async fn a_group_is_waited_for_though_many_tasks_of_others_stand_before_it() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    run(&cluster, &["submit", "--group", "g", "--", "echo", "a"]).await;
+    run_with_input(&cluster, &["batch", "-"], &"{\"kind\": \"sleep\"}\n".repeat(5)).await;
+    cluster.memory().looks_at = Some(2);
+    let late = run(&cluster, &["wait", "--group", "g", "--timeout", "0.5"]).await;
+    assert_eq!(late.code, 124, "{late:?}");
+}
+
+#[tokio::test]
 async fn logs_are_the_output_of_a_command_and_the_log_lines_of_anything_else() {
     let cluster = with_tasks(1).await;
     let done = run(&cluster, &["logs", &id_of(&cluster, 0)]).await;

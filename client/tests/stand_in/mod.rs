@@ -61,6 +61,8 @@ pub(crate) struct Memory {
     pub(crate) most_open: usize,
     /// So many further tasks find no room in the queue.
     pub(crate) full_for: usize,
+    /// A list looks at so many tasks and then says where to go on.
+    pub(crate) looks_at: Option<usize>,
     /// Whether a sleep is over as soon as it is submitted.
     pub(crate) ends_sleeps: bool,
     /// Runs each command as it is submitted.

@@ -129,14 +129,18 @@ pub(super) async fn list(State(face): State<Face>, Query(query): Pairs) -> Respo
     let memory = face.shared.memory.lock().unwrap();
     let from: usize = query.get("cursor").map_or(0, |cursor| cursor.parse().unwrap());
     let limit: usize = query.get("limit").map_or(50, |limit| limit.parse().unwrap());
-    let wanted = |task: &&Value| {
+    let wanted = |task: &Value| {
         ["state", "pool", "group"]
             .iter()
             .all(|name| query.get(*name).is_none_or(|text| task[*name] == **text))
     };
-    let matching: Vec<Value> = memory.tasks.iter().rev().filter(wanted).cloned().collect();
-    let page: Vec<Value> = matching.iter().skip(from).take(limit).cloned().collect();
-    let next = (matching.len() > from + limit).then(|| (from + limit).to_string());
+    let most = memory.looks_at.unwrap_or(usize::MAX);
+    let looked_at = memory.tasks.iter().rev().enumerate().skip(from).take(most);
+    let page: Vec<(usize, Value)> =
+        looked_at.filter(|(_, task)| wanted(task)).take(limit).map(|(n, task)| (n, task.clone())).collect();
+    let end = if page.len() == limit { page.last().map(|(n, _)| n + 1) } else { from.checked_add(most) };
+    let next = end.filter(|end| *end < memory.tasks.len()).map(|end| end.to_string());
+    let page: Vec<Value> = page.into_iter().map(|(_, task)| task).collect();
     Json(json!({ "tasks": page, "next": next })).into_response()
 }
 

@@ -24,6 +24,8 @@ use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::routing::{get, post};
+use clb_protocol::TaskId;
+use clb_protocol::api::TaskView;
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -73,13 +75,13 @@ impl Door {
         }
     }
 
-    /// Reads little from the store that was written a moment ago and so is in memory: two changes of the
-    /// thread would take longer than the reading.
-    fn read_fresh<T>(
-        &self,
-        query: impl FnOnce(&dyn crate::store::Store) -> crate::store::Result<T>,
-    ) -> Result<T, Refusal> {
-        Ok(query(&*self.node.store)?)
+    /// Reads a task that was written a moment ago and so is in memory: two changes of the thread would
+    /// take longer than the reading, unless that has to wait.
+    async fn read_fresh(&self, id: TaskId) -> Result<Option<TaskView>, Refusal> {
+        match self.node.store.task_at_once(id) {
+            Some(read) => Ok(read?),
+            None => self.read(move |store| store.task(id)).await,
+        }
     }
 }
 

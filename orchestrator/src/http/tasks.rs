@@ -213,7 +213,7 @@ pub(super) async fn show(
     if wait_s > 0.0 {
         let until = Instant::now() + Duration::from_secs_f64(wait_s);
         if let Ok(Some(())) = timeout_at(until, door.leader()?.ended(id)).await {
-            let task = door.read_fresh(|store| store.task(id))?;
+            let task = door.read_fresh(id).await?;
             return task.map(Json).ok_or_else(Refusal::unknown_task);
         }
     }

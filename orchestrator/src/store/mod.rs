@@ -90,14 +90,17 @@ pub(crate) trait Reader: Send + Sync + 'static {
     /// A task with everything that is known of it.
     fn task(&self, id: TaskId) -> Result<Option<TaskView>>;
 
+    /// The same, unless it would have to wait for somebody else who reads: `None` then.
+    fn task_at_once(&self, id: TaskId) -> Option<Result<Option<TaskView>>>;
+
     /// For each of `tasks`, in order: what the store has under its idempotency key or its id.
     fn existing(&self, tasks: &[NewTask]) -> Result<Vec<Option<Existing>>>;
 
-    /// What a worker has to know to run these. Unknown ids are left out.
+    /// What a worker has to know to run these. Unknown ids are left out. Waits for no page.
     fn specs(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, Workload)>>;
 
-    /// Newest first, those accepted before `before`. A page may have fewer than `limit` tasks, or
-    /// none, and still name a next one.
+    /// Newest first, those accepted before `before`. Looks at a bounded number of tasks, so that a page
+    /// may have fewer than `limit`, or none, and still name a next one.
     fn tasks(&self, filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> Result<TaskList>;
 
     /// The names of the tasks that [`Reader::tasks`] would list.

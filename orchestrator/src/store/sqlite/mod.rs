@@ -1,14 +1,16 @@
 //! The store as an SQLite file in WAL mode, on a volume that all orchestrators share.
 //!
-//! One connection writes, fsync by fsync; a few others read the last committed state beside it. A
-//! connection that failed is thrown away and opened again by the next request, so that the store
-//! resumes by itself once there is room, or a disk, again.
+//! One connection writes, fsync by fsync; a few others read the last committed state beside it: two for
+//! pages and callers, and one that no page can hold, for what the leading itself waits for. A connection
+//! that failed is thrown away and opened again by the next request, so that the store resumes by itself
+//! once there is room, or a disk, again.
 
 mod changes;
 mod chunk;
 mod commit;
 mod failure;
 mod lease;
+mod list;
 mod logs;
 mod pool;
 mod registry;
@@ -39,7 +41,10 @@ use super::{
 /// A file that is only read, as the database container does.
 #[derive(Debug)]
 pub(crate) struct SqliteReader {
-    pool: ReaderPool,
+    /// For pages and callers; a slow one does not hold up the others.
+    pages: ReaderPool,
+    /// For who leads, and with what.
+    leading: ReaderPool,
 }
 
 /// A file that is read and written.
@@ -62,16 +67,18 @@ impl SqliteReader {
     }
 
     fn lazy(path: &Path) -> Self {
-        Self { pool: ReaderPool::new(path) }
+        Self { pages: ReaderPool::new(path, 2), leading: ReaderPool::new(path, 1) }
     }
 
     /// Runs `query` on one state of the file.
     fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.pool.with(|connection| {
-            let snapshot = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
-            query(&snapshot)
-        })
+        self.pages.with(|connection| in_snapshot(connection, query))
     }
+}
+
+fn in_snapshot<T>(connection: &Connection, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    let snapshot = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    query(&snapshot)
 }
 
 impl SqliteStore {
@@ -130,11 +137,15 @@ impl SqliteStore {
 
 impl Reader for SqliteReader {
     fn lease(&self) -> Result<Option<Lease>> {
-        self.read(lease::read)
+        self.leading.with(|connection| in_snapshot(connection, lease::read))
     }
 
     fn task(&self, id: TaskId) -> Result<Option<TaskView>> {
         self.read(|connection| tasks::one(connection, id))
+    }
+
+    fn task_at_once(&self, id: TaskId) -> Option<Result<Option<TaskView>>> {
+        self.pages.with_idle(|connection| in_snapshot(connection, |connection| tasks::one(connection, id)))
     }
 
     fn existing(&self, tasks: &[NewTask]) -> Result<Vec<Option<Existing>>> {
@@ -142,15 +153,19 @@ impl Reader for SqliteReader {
     }
 
     fn specs(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, Workload)>> {
-        self.read(|connection| tasks::specs(connection, ids))
+        self.leading.with(|connection| in_snapshot(connection, |connection| tasks::specs(connection, ids)))
     }
 
     fn tasks(&self, filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> Result<TaskList> {
-        self.read(|connection| tasks::list(connection, filter, before, limit))
+        let mut page = list::Page::new(filter, before, limit);
+        while !page.is_over() {
+            self.read(|connection| page.read(connection))?;
+        }
+        Ok(page.finish())
     }
 
     fn ids(&self, filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> Result<IdList> {
-        self.read(|connection| tasks::ids(connection, filter, before, limit))
+        self.read(|connection| list::ids(connection, filter, before, limit))
     }
 
     fn originals(&self, ids: &[TaskId]) -> Result<Vec<Original>> {
@@ -174,12 +189,12 @@ impl Reader for SqliteReader {
     }
 
     fn statistics(&self) -> Result<Statistics> {
-        self.read(|connection| registry::statistics(connection, self.pool.path()))
+        self.read(|connection| registry::statistics(connection, self.pages.path()))
     }
 
     fn backup(&self, to: &Path) -> Result<()> {
         // On a connection of its own: pages do not wait for it. VACUUM allows no transaction around it.
-        let connection = schema::open_reader(self.pool.path())?;
+        let connection = schema::open_reader(self.pages.path())?;
         let Some(to) = to.to_str() else {
             let detail = format!("{} is not a name in UTF-8", to.display());
             return Err(StoreError::Unavailable { detail });
@@ -196,6 +211,10 @@ macro_rules! delegate {
             fn lease(&self) -> Result<Option<Lease>> {
                 self.make_ready()?;
                 self.reader.lease()
+            }
+
+            fn task_at_once(&self, id: TaskId) -> Option<Result<Option<TaskView>>> {
+                self.reader.task_at_once(id)
             }
         $(
             fn $name(&self, $($argument: $type),*) -> Result<$output> {

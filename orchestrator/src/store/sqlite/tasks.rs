@@ -1,17 +1,14 @@
-//! The queries for tasks.
+//! The queries for tasks, by their names and by their outcomes.
 
-use clb_protocol::api::{OutcomePage, OutcomeView, TaskState, TaskView};
+use clb_protocol::api::{OutcomePage, OutcomeView, TaskView};
 use clb_protocol::task::{Labels, NewTask, TaskSpec};
-use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId};
-use rusqlite::types::{Value, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params, params_from_iter};
+use clb_protocol::{OutcomeSeq, TaskId};
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 
 use super::failure::{from_json, raw_json};
 use super::views::{COLUMNS, select};
-use crate::store::{Existing, IdList, Original, Result, TaskFilter, TaskList, Workload};
-
-/// A list that must look at every task looks at so many and then says where to go on.
-const SCANNED_TASKS: i64 = 200_000;
+use crate::store::{Existing, Original, Result, Workload};
 
 pub(super) fn one(connection: &Connection, id: TaskId) -> Result<Option<TaskView>> {
     let sql =
@@ -107,131 +104,4 @@ pub(super) fn outcomes(
         .collect();
     let next = outcomes.last().map_or(after, |outcome| outcome.seq);
     Ok(OutcomePage { outcomes, next })
-}
-
-pub(super) fn list(
-    connection: &Connection,
-    filter: &TaskFilter,
-    before: Option<SubmissionSeq>,
-    limit: usize,
-) -> Result<TaskList> {
-    let (sql, params, floor) = ListQuery::new(filter).page(connection, COLUMNS, before, limit)?;
-    let (mut tasks, is_cut) = select(connection, &sql, params_from_iter(params))?;
-    let next = if is_cut || tasks.len() > limit {
-        tasks.truncate(limit);
-        tasks.last().map(|task| task.submission)
-    } else {
-        floor
-    };
-    Ok(TaskList { tasks: tasks.into_iter().map(|task| task.view).collect(), next })
-}
-
-pub(super) fn ids(
-    connection: &Connection,
-    filter: &TaskFilter,
-    before: Option<SubmissionSeq>,
-    limit: usize,
-) -> Result<IdList> {
-    let (sql, params, floor) = ListQuery::new(filter).page(connection, "t.seq, t.id", before, limit)?;
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(params))?;
-    let mut list = IdList::default();
-    let mut oldest = None;
-    while let Some(row) = rows.next()? {
-        if list.ids.len() == limit {
-            list.next = oldest;
-            return Ok(list);
-        }
-        oldest = Some(SubmissionSeq(row.get::<_, i64>(0)? as u64));
-        list.ids.push(TaskId::from_bytes(row.get(1)?));
-    }
-    list.next = floor;
-    Ok(list)
-}
-
-/// The parts of a query for a filter.
-struct ListQuery {
-    /// Led by the one with the fewest rows to look at.
-    tables: &'static str,
-    /// The column that puts them in order.
-    seq: &'static str,
-    conditions: String,
-    params: Vec<Value>,
-    /// Whether it looks at tasks that the conditions leave out, however many.
-    scans: bool,
-}
-
-impl ListQuery {
-    fn new(filter: &TaskFilter) -> Self {
-        let all = "tasks t LEFT JOIN outcomes o ON o.task_seq = t.seq";
-        let open = "open_tasks open CROSS JOIN tasks t ON t.seq = open.task_seq
-            LEFT JOIN outcomes o ON o.task_seq = t.seq";
-        let without_result = "outcomes o INDEXED BY outcomes_without_result
-            CROSS JOIN tasks t ON t.seq = o.task_seq";
-        let runs = "EXISTS (SELECT 1 FROM attempts a WHERE a.task_seq = t.seq AND a.ended_at IS NULL)";
-        let (tables, seq, condition, narrow) = match filter.state {
-            None if filter.is_open => (open, "open.task_seq", String::new(), true),
-            None => (all, "t.seq", String::new(), filter.group.is_some()),
-            Some(TaskState::Queued) => (open, "open.task_seq", format!("AND NOT {runs}"), true),
-            Some(TaskState::Running) => (open, "open.task_seq", format!("AND {runs}"), true),
-            Some(TaskState::Succeeded) => {
-                (all, "t.seq", "AND o.state = 'succeeded'".to_owned(), filter.group.is_some())
-            }
-            Some(TaskState::Failed) => (
-                without_result,
-                "o.task_seq",
-                "AND o.state = 'failed' AND o.state <> 'succeeded'".into(),
-                true,
-            ),
-            Some(TaskState::Cancelled) => (
-                without_result,
-                "o.task_seq",
-                "AND o.state = 'cancelled' AND o.state <> 'succeeded'".into(),
-                true,
-            ),
-        };
-        let filtered = filter.state.is_some() || filter.pool.is_some() || !filter.labels.is_empty();
-        let mut query =
-            Self { tables, seq, conditions: condition, params: Vec::new(), scans: filtered && !narrow };
-        if let Some(pool) = &filter.pool {
-            query.and("t.pool = ?", [pool.as_str()]);
-        }
-        if let Some(group) = &filter.group {
-            query.and("t.task_group = ?", [group]);
-        }
-        for (key, value) in &filter.labels {
-            let has = "EXISTS (SELECT 1 FROM json_each(t.labels) l WHERE l.key = ? AND l.value = ?)";
-            query.and(has, [key, value]);
-        }
-        query
-    }
-
-    /// The query for a page of `columns`, newest first, with one row more than `limit`; and where to go on when
-    /// there are fewer because not all was looked at.
-    fn page(
-        self,
-        connection: &Connection,
-        columns: &str,
-        before: Option<SubmissionSeq>,
-        limit: usize,
-    ) -> Result<(String, Vec<Value>, Option<SubmissionSeq>)> {
-        let newest: Option<i64> = connection.query_row("SELECT max(seq) FROM tasks", [], |row| row.get(0))?;
-        let newest = newest.unwrap_or_default();
-        let before = before.map_or(newest + 1, |seq| (seq.0 as i64).min(newest + 1));
-        let floor = if self.scans { before - SCANNED_TASKS } else { 0 };
-        let Self { tables, seq, conditions, .. } = self;
-        let sql = format!(
-            "SELECT {columns} FROM {tables} WHERE {seq} < ? AND {seq} >= ? {conditions} ORDER BY {seq} DESC LIMIT ?"
-        );
-        let mut params = vec![Value::from(before), Value::from(floor)];
-        params.extend(self.params);
-        params.push(Value::from(limit as i64 + 1));
-        Ok((sql, params, (floor > 1).then_some(SubmissionSeq(floor as u64))))
-    }
-
-    fn and<const N: usize>(&mut self, condition: &str, values: [&str; N]) {
-        self.conditions.push_str(" AND ");
-        self.conditions.push_str(condition);
-        self.params.extend(values.iter().map(|value| Value::from((*value).to_owned())));
-    }
 }

@@ -2,17 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use clb_core::output::Change;
+use clb_protocol::api::TaskState;
 use clb_protocol::task::{Labels, NewTask, Number, TaskSpec, Work};
 use clb_protocol::{Epoch, SubmissionSeq, TaskId, Timestamp};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{SqliteReader, SqliteStore};
+use super::{SqliteReader, SqliteStore, list};
 use crate::store::conformance::conformance;
-use crate::store::{Batch, Claim, Committer, Reader, Result, Store, StoreError};
+use crate::store::{Batch, Claim, Committer, IdList, Reader, Result, Store, StoreError, TaskFilter};
 
 conformance!({
     let folder = tempfile::tempdir().unwrap();
@@ -213,6 +215,77 @@ fn a_lock_that_another_process_holds_is_said_so() {
     assert_eq!(store.lease().unwrap().unwrap().epoch, epoch);
     drop(frozen);
     store.commit(epoch, &batch(1, 20)).unwrap();
+}
+
+/// As many open tasks without labels, from number 2 on.
+fn fill(store: &SqliteStore, count: usize) {
+    on_writer(
+        store,
+        &format!(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i <= {count})
+             INSERT INTO tasks (seq, id, pool, priority, kind, spec, max_attempts, timeout_seconds, submitted_at)
+                 SELECT i, randomblob(16), 'default', 0, 'spin', '{{}}', 1, 1, 0 FROM n;
+             INSERT INTO open_tasks SELECT seq FROM tasks WHERE seq > 1;"
+        ),
+    );
+}
+
+#[test]
+fn a_list_looks_at_a_bounded_number_of_tasks_at_a_time() -> Result<()> {
+    let (_folder, path) = place();
+    let store = SqliteStore::open(&path)?;
+    let epoch = lead(&store);
+    store.commit(epoch, &batch(1, 7))?;
+    fill(&store, list::SCANNED_TASKS);
+    let wanted = store.tasks(&TaskFilter { group: Some("g".repeat(7)), ..TaskFilter::default() }, None, 1)?;
+    let wanted: Vec<TaskId> = wanted.tasks.iter().map(|task| task.id).collect();
+    let open = TaskFilter { is_open: true, ..TaskFilter::default() };
+    let all = TaskFilter::default();
+    for base in [open.clone(), all, TaskFilter { state: Some(TaskState::Queued), ..open }] {
+        let filter = TaskFilter { group: Some("g".repeat(7)), ..base.clone() };
+        let labelled = TaskFilter { labels: vec![("a".to_owned(), "b".to_owned())], ..base };
+        let ids = store.ids(&labelled, None, 100)?;
+        assert_eq!((ids.ids.len(), ids.next), (0, Some(SubmissionSeq(2))), "{labelled:?}");
+        assert_eq!(store.ids(&labelled, ids.next, 100)?, IdList::default(), "{labelled:?}");
+        let page = store.tasks(&filter, None, 100)?;
+        let found: Vec<TaskId> = page.tasks.iter().map(|task| task.id).collect();
+        assert_eq!((found, page.next), (wanted.clone(), None), "a page goes on: {filter:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_leader_reads_waits_for_no_page() {
+    let (_folder, path) = place();
+    let store = &SqliteStore::open(&path).unwrap();
+    let epoch = lead(store);
+    store.commit(epoch, &batch(1, 20)).unwrap();
+    let (taken, readers) = mpsc::channel();
+    let (done, read) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let pages: Vec<_> = (0..2)
+            .map(|_| {
+                let taken = taken.clone();
+                let (release, released) = mpsc::channel::<()>();
+                scope.spawn(move || {
+                    store.reader.read(|_| {
+                        taken.send(()).unwrap();
+                        let _ = released.recv();
+                        Ok(())
+                    })
+                });
+                release
+            })
+            .collect();
+        readers.iter().take(2).for_each(drop);
+        scope.spawn(move || done.send((store.specs(&[]).is_ok(), store.lease().is_ok())));
+        let before_the_pages = read.recv_timeout(Duration::from_secs(10));
+        let at_once = store.task_at_once(TaskId::now());
+        drop(pages);
+        assert_eq!(before_the_pages, Ok((true, true)));
+        assert!(at_once.is_none(), "a page would have to end first");
+    });
+    assert!(store.task_at_once(TaskId::now()).unwrap().unwrap().is_none());
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(super) const COLUMNS: &str = "t.seq, t.id, t.pool, t.task_group, t.labels, t
     t.replay_of";
 
 /// How many bytes of specs and results a page has.
-const PAGE_BYTES: usize = 8 << 20;
+pub(super) const PAGE_BYTES: usize = 8 << 20;
 
 /// A task and its places.
 #[derive(Debug)]
@@ -22,6 +22,13 @@ pub(super) struct PlacedTask {
     pub(super) submission: SubmissionSeq,
     pub(super) outcome: Option<OutcomeSeq>,
     pub(super) view: TaskView,
+}
+
+impl PlacedTask {
+    /// How much its spec and its result are.
+    pub(super) fn bytes(&self) -> usize {
+        self.view.spec.get().len() + self.view.result.as_ref().map_or(0, |result| result.get().len())
+    }
 }
 
 /// Runs a query for [`COLUMNS`] and adds all attempts. Says whether there was more than fits into a page
@@ -36,8 +43,7 @@ pub(super) fn select(
     let (mut tasks, mut bytes, mut is_cut) = (Vec::new(), 0, false);
     while let Some(row) = rows.next()? {
         let task = task(row)?;
-        bytes += task.view.spec.get().len();
-        bytes += task.view.result.as_ref().map_or(0, |result| result.get().len());
+        bytes += task.bytes();
         is_cut = bytes > PAGE_BYTES && !tasks.is_empty();
         if is_cut {
             break;
