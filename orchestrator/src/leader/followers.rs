@@ -1,11 +1,11 @@
 //! Who waits for a task to run, or to run again, or to have ended.
 
-use std::collections::BTreeMap;
-
 use clb_core::Cluster;
 use clb_core::output::Change;
 use clb_protocol::{AttemptNo, TaskId};
 use tokio::sync::oneshot;
+
+use super::callers::{Callers, Reply};
 
 /// Where a task is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +23,27 @@ pub(crate) enum Whereabouts {
     Ended,
 }
 
+/// One who waits for this attempt or a later one.
+#[derive(Debug)]
+struct Follower {
+    from: AttemptNo,
+    reply: oneshot::Sender<Whereabouts>,
+}
+
+impl Reply for Follower {
+    fn is_closed(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Followers(BTreeMap<TaskId, Vec<(AttemptNo, oneshot::Sender<Whereabouts>)>>);
+pub(super) struct Followers(Callers<Follower>);
 
 impl Followers {
     /// Waits for this attempt or a later one.
     pub(super) fn add(&mut self, task: TaskId, from: AttemptNo, reply: oneshot::Sender<Whereabouts>) {
-        let waiting = self.0.entry(task).or_default();
-        waiting.retain(|(_, reply)| !reply.is_closed());
-        waiting.push((from, reply));
+        self.0.add(task, Follower { from, reply });
     }
 
     /// Tells who waits for an attempt that has begun.
@@ -49,19 +60,15 @@ impl Followers {
 
     /// Tells who waits for a task whose outcome is on disk.
     pub(super) fn end(&mut self, task: TaskId) {
-        for (_, reply) in self.0.remove(&task).unwrap_or_default() {
-            let _ = reply.send(Whereabouts::Ended);
+        for follower in self.0.take(task) {
+            let _ = follower.reply.send(Whereabouts::Ended);
         }
     }
 
     fn tell(&mut self, task: TaskId, is: &Whereabouts) {
         let Whereabouts::Running { attempt, .. } = is else { return };
-        let Some(waiting) = self.0.get_mut(&task) else { return };
-        for (_, reply) in waiting.extract_if(.., |(from, reply)| *from <= *attempt || reply.is_closed()) {
-            let _ = reply.send(is.clone());
-        }
-        if waiting.is_empty() {
-            self.0.remove(&task);
+        for follower in self.0.take_if(task, |follower| follower.from <= *attempt) {
+            let _ = follower.reply.send(is.clone());
         }
     }
 }

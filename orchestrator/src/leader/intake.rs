@@ -36,9 +36,7 @@ impl Term {
             Message::Pools(reply) => drop(reply.send(self.cluster.pools().collect())),
             Message::Watch { id, reply } => {
                 if self.cluster.is_open(id) || self.ending.contains(&id) {
-                    let watchers = self.watchers.entry(id).or_default();
-                    watchers.retain(|watcher| !watcher.is_closed());
-                    watchers.push(reply);
+                    self.watchers.add(id, reply);
                 } else {
                     let _ = reply.send(());
                 }

@@ -8,6 +8,7 @@
 //! Not here: what to decide (`clb-core`), how containers are made (`fleet`), what callers may ask
 //! (`http`).
 
+mod callers;
 mod commit;
 mod feed;
 mod followers;

@@ -13,6 +13,7 @@ use clb_protocol::{ContainerNo, Epoch, TaskId, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::callers::Callers;
 use super::commit::{Pending, Release, accepted};
 use super::feed::{Cursor, Feed};
 use super::followers::Followers;
@@ -70,7 +71,7 @@ pub(crate) struct Term {
     pub(super) pending: Pending,
     /// Tasks whose outcome is not on disk yet.
     pub(super) ending: BTreeSet<TaskId>,
-    pub(super) watchers: BTreeMap<TaskId, Vec<oneshot::Sender<()>>>,
+    pub(super) watchers: Callers<oneshot::Sender<()>>,
     pub(super) followers: Followers,
     pub(super) trouble: Option<String>,
     /// Waits until no worker is left.
@@ -137,7 +138,7 @@ impl Term {
             specs: Specs::default(),
             pending,
             ending: BTreeSet::new(),
-            watchers: BTreeMap::new(),
+            watchers: Callers::default(),
             followers: Followers::default(),
             ran_at: now,
             trouble: None,
@@ -285,7 +286,7 @@ impl Term {
                 Release::Ended(id) => {
                     self.ending.remove(&id);
                     self.followers.end(id);
-                    for watcher in self.watchers.remove(&id).unwrap_or_default() {
+                    for watcher in self.watchers.take(id) {
                         let _ = watcher.send(());
                     }
                 }

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 
+use super::readers::Readers;
 use super::shepherd::SHEPHERD;
 use super::wire::Wire;
 use super::{Job, Order, Piece, Read, Said, Stop, tree};
@@ -233,29 +234,6 @@ impl Roster {
     }
 }
 
-/// Who waits for a piece of the running program's outputs.
-#[derive(Debug, Default)]
-struct Readers {
-    waiting: HashMap<u64, oneshot::Sender<Option<Piece>>>,
-    last: u64,
-}
-
-impl Readers {
-    fn add(&mut self, reader: oneshot::Sender<Option<Piece>>) -> u64 {
-        self.last += 1;
-        self.waiting.retain(|_, reader| !reader.is_closed());
-        self.waiting.insert(self.last, reader);
-        self.last
-    }
-
-    fn answer(&mut self, number: u64, piece: Piece) {
-        if let Some(reader) = self.waiting.remove(&number) {
-            // One that went away misses nothing.
-            let _ = reader.send(Some(piece));
-        }
-    }
-}
-
 /// One shepherd as its worker sees it.
 #[derive(Debug)]
 struct Shepherd {
@@ -292,6 +270,7 @@ impl Shepherd {
                     }
                     None => return Ok(None),
                 },
+                number = readers.gone() => self.wire.say(&Order::<Job>::Forget { number }).await?,
             }
         }
     }
@@ -305,5 +284,45 @@ impl Shepherd {
             shared.roster().alive.remove(&pid);
         }
         how
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clb_protocol::task::{Argv, Command as Program, OutputStream};
+    use clb_protocol::{AttemptNo, TaskId};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_shepherd_hears_that_a_reader_of_a_silent_program_went_away() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let child = Command::new("true").spawn().unwrap();
+        let mut shepherd = Shepherd { wire: Wire::new(ours), child, pid: None };
+        let key = (TaskId::now(), AttemptNo(1));
+        let command = Program::new(Argv::new("true", [""; 0]));
+        let (linger, stop_grace) = (Duration::ZERO, Duration::ZERO);
+        let job = Box::new(Job { key, group: None, command, linger, stop_grace });
+        let (wish, wishes) = mpsc::unbounded_channel();
+        let shared = Shared { told: mpsc::unbounded_channel().0, roster: Arc::default() };
+        let mut readers = Readers::default();
+        let running = shepherd.run(Errand { job, wishes }, &mut readers, &shared);
+        let mut wire = Wire::new(theirs);
+        let script = async {
+            assert!(matches!(wire.hear::<Order<Job>>().await.unwrap(), Some(Order::Run(_))));
+            let read = Read { stream: OutputStream::Stdout, from: 0, waits: true };
+            for expected in 1..=2 {
+                let (reply, reader) = oneshot::channel();
+                wish.send(Wish::Read(read, reply)).unwrap();
+                let asked = wire.hear::<Order<Job>>().await.unwrap();
+                assert!(matches!(asked, Some(Order::Read { number, .. }) if number == expected));
+                drop(reader);
+                let told = wire.hear::<Order<Job>>().await.unwrap();
+                assert!(matches!(told, Some(Order::Forget { number }) if number == expected), "{told:?}");
+            }
+            drop(wish);
+        };
+        let (gave, ()) = tokio::join!(running, script);
+        assert!(gave.unwrap().is_none());
     }
 }

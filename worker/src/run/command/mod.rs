@@ -6,7 +6,7 @@
 //! task has ended when the kernel says that the shepherd has no children left, and not before.
 //!
 //! ```text
-//! worker (Shepherds) ──Job, Stop, Read─────────> shepherd ──spawn, signals──> program and its descendants
+//! worker (Shepherds) ──Job, Stop, Read, Forget─> shepherd ──spawn, signals──> program and its descendants
 //!                    <──Piece, Progress, Yield──         <──exits, outputs──
 //! ```
 //!
@@ -20,6 +20,7 @@
 
 mod flock;
 mod piece;
+mod readers;
 mod shepherd;
 mod tree;
 mod wire;
@@ -64,6 +65,11 @@ enum Order<J> {
         number: u64,
         /// What is wanted.
         read: Read,
+    },
+    /// Nobody waits for that answer any more. May come when it was given already.
+    Forget {
+        /// Which.
+        number: u64,
     },
 }
 

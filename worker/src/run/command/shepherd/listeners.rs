@@ -17,6 +17,11 @@ impl Listeners {
         self.0.push((number, read));
     }
 
+    /// Lets go of one that does not wait any more.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.0.retain(|(other, _)| *other != number);
+    }
+
     /// Answers those for whom there is something, and those who do not wait.
     pub(super) async fn answer(&mut self, pipes: &Pipes<'_>, wire: &mut Wire) -> io::Result<()> {
         let is_due =
@@ -26,5 +31,24 @@ impl Listeners {
             wire.say(&Said::<Yield>::Piece { number, piece }).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clb_protocol::task::OutputStream;
+
+    use super::*;
+
+    #[test]
+    fn who_went_away_is_let_go_and_the_others_wait_on() {
+        let mut listeners = Listeners::default();
+        let read = Read { stream: OutputStream::Stdout, from: 0, waits: true };
+        for number in 1..=3 {
+            listeners.add(number, read);
+        }
+        listeners.forget(2);
+        listeners.forget(2);
+        assert_eq!(listeners.0, [(1, read), (3, read)]);
     }
 }

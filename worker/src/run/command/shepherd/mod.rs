@@ -196,6 +196,7 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
             heard = wire.hear::<Order<Box<Job>>>() => match heard {
                 Ok(Some(Order::Stop(stop))) => flock.stop(stop, Instant::now()),
                 Ok(Some(Order::Read { number, read })) => listeners.add(number, read),
+                Ok(Some(Order::Forget { number })) => listeners.forget(number),
                 Ok(Some(Order::Run(_)) | None) | Err(_) => {
                     end_all(exits).await;
                     return None;
