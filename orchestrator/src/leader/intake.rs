@@ -14,7 +14,6 @@ use super::commit::Release;
 use super::followers::{Whereabouts, whereabouts};
 use super::inbox::{Explained, Message, PoolAnswer, Refused, Standing, Submitted};
 use super::term::Term;
-use crate::store::Workload;
 
 impl Term {
     pub(super) fn take_message(&mut self, message: Message, now: Timestamp) {
@@ -137,11 +136,6 @@ impl Term {
             let refused = tasks.iter().map(|task| (task.id, Submitted::Refused(reason.clone())));
             drop(reply.send(refused.collect()));
             return;
-        }
-        for task in &tasks {
-            if let Ok(spec) = serde_json::value::to_raw_value(&task.spec) {
-                self.specs.keep(task.id, Workload { spec, group: task.group.clone() });
-            }
         }
         let receipts = self.handle(Input::Submitted(tasks), now).receipts;
         let statuses = receipts.into_iter().map(|(id, receipt)| (id, status(receipt, now))).collect();

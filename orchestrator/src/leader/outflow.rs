@@ -29,7 +29,11 @@ impl Term {
     /// Lets the core decide and does what it says. The answers to callers are left in the output.
     pub(super) fn handle(&mut self, input: Input, now: Timestamp) -> Output {
         self.notice_sleep(now);
+        if let Input::NotStored(ids) = &input {
+            self.specs.forget(ids);
+        }
         let mut out = self.cluster.handle(input, now);
+        self.specs.take_in(&out.changes, now);
         self.send_orders(&out.orders);
         for (link, task, attempt) in out.acks.drain(..) {
             self.pending.push_release(Release::Ack(link, task, attempt));

@@ -1,7 +1,8 @@
-//! What workers have to know of tasks that were accepted a moment ago. Bounded: the specs of tasks
-//! that wait for long are read from the store when their turn comes.
+//! What workers have to know of tasks that were accepted a moment ago and wait for a slot. Bounded: the specs
+//! of tasks that wait for long are read from the store when their turn comes.
 
-use clb_protocol::TaskId;
+use clb_core::output::Change;
+use clb_protocol::{TaskId, Timestamp};
 use rustc_hash::FxHashMap;
 
 use crate::store::Workload;
@@ -17,8 +18,37 @@ pub(super) struct Specs {
 }
 
 impl Specs {
+    /// Keeps the specs of what was accepted and may run now, and lets go of those that nobody will run.
+    pub(super) fn take_in(&mut self, changes: &[Change], now: Timestamp) {
+        for change in changes {
+            match change {
+                Change::TaskAccepted { task, .. } if task.not_before.is_none_or(|at| at <= now) => {
+                    if let Ok(spec) = serde_json::value::to_raw_value(&task.spec) {
+                        self.keep(task.id, Workload { spec, group: task.group.clone() });
+                    }
+                }
+                Change::TaskEnded { task, .. } => drop(self.take(*task)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets go of tasks that were not stored.
+    pub(super) fn forget(&mut self, ids: &[TaskId]) {
+        for id in ids {
+            self.take(*id);
+        }
+    }
+
+    /// Takes a spec out: a task is mostly run once.
+    pub(super) fn take(&mut self, id: TaskId) -> Option<Workload> {
+        let spec = self.kept.remove(&id)?;
+        self.bytes -= spec.bytes();
+        Some(spec)
+    }
+
     /// Keeps a spec while there is room.
-    pub(super) fn keep(&mut self, id: TaskId, spec: Workload) {
+    fn keep(&mut self, id: TaskId, spec: Workload) {
         let bytes = spec.bytes();
         if self.bytes + bytes <= CAPACITY_BYTES {
             self.bytes += bytes;
@@ -28,11 +58,11 @@ impl Specs {
         }
     }
 
-    /// Takes a spec out: a task is mostly run once.
-    pub(super) fn take(&mut self, id: TaskId) -> Option<Workload> {
-        let spec = self.kept.remove(&id)?;
-        self.bytes -= spec.bytes();
-        Some(spec)
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> Vec<TaskId> {
+        let mut kept: Vec<TaskId> = self.kept.keys().copied().collect();
+        kept.sort();
+        kept
     }
 }
 
