@@ -255,7 +255,7 @@ pub struct RestoredTask {
     pub max_attempts: u32,
     /// Seconds that one attempt may take.
     pub timeout_seconds: f64,
-    /// How long it rests between attempts, where it asks for something of its own.
+    /// What is repeated after which rest, where it asks for something of its own.
     pub retry: Option<Retry>,
     /// How many attempts were lost or failed so far, those that cost none left out.
     pub spent: u32,

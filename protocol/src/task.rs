@@ -23,7 +23,7 @@ pub use request::{FieldError, ParseError, TaskRequest, parse_batch, parse_ndjson
 pub use result::{
     CommandResult, Exit, MAX_OUTPUT_BYTES, OutOfMemory, Output, OutputStream, Truncated, missing,
 };
-pub use retry::{MAX_DELAY_SECONDS, MAX_FACTOR, Retry, RetryRequest};
+pub use retry::{MAX_DELAY_SECONDS, MAX_FACTOR, Retry, RetryOn, RetryRequest};
 pub use work::{Kind, Timed, Work};
 
 use crate::{PoolName, TaskId, Timestamp};
@@ -102,7 +102,7 @@ pub struct TaskSpec {
     pub max_attempts: u32,
     /// How long one attempt may take, in seconds.
     pub timeout: f64,
-    /// How long it rests between attempts; `None` is [`Retry::default`].
+    /// What is repeated, and after which rest; `None` is [`Retry::default`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
 }
@@ -182,7 +182,7 @@ mod tests {
         command.stdin = Some(Stdin(vec![0, 200]));
         command.working_dir = Some("/tmp".to_owned());
         command.success_codes.insert(3);
-        let retry = Some(Retry { delay: Some(0.25), ..Retry::default() });
+        let retry = Some(Retry { on: RetryOn::Loss, delay: Some(0.25), ..Retry::default() });
         let spec = TaskSpec { work: Work::Command(command), max_attempts: 3, timeout: 60.0, retry };
         let json = serde_json::to_string(&spec).unwrap();
         assert!(json.starts_with(r#"{"kind":"command","command":["python","-c","print(1+1)"],"env":"#));

@@ -1,6 +1,7 @@
 //! What a task may ask for beside its work: the options that `submit` and `map` share.
 
-use clb_client::protocol::task::{Argv, Command, RetryRequest, TaskRequest, Work};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clb_client::protocol::task::{Argv, Command, RetryOn, RetryRequest, TaskRequest, Work};
 use clb_client::protocol::{TaskId, Timestamp};
 
 use super::values::{parse_pair, parse_seconds, parse_time};
@@ -23,6 +24,15 @@ pub(super) struct TaskOptions {
     /// `--max-attempts 1` runs it once
     #[arg(long, value_name = "N")]
     pub(super) max_attempts: Option<u32>,
+    /// What is repeated: any attempt that went wrong (when left out), or only a loss: what fails, or takes too long
+    /// or too much memory, has failed then
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_parser = PossibleValuesParser::new(RetryOn::NAMES)
+            .try_map(|name| RetryOn::named(&name).ok_or("it is neither any nor loss"))
+    )]
+    pub(super) retry_on: Option<RetryOn>,
     /// How long it rests after its first failed attempt; twice as long after each further one
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) retry_delay: Option<f64>,
@@ -62,7 +72,8 @@ impl TaskOptions {
         task.priority = self.priority;
         task.timeout = self.timeout;
         task.max_attempts = self.max_attempts.map(i64::from);
-        task.retry = self.retry_delay.map(|delay| RetryRequest { delay: Some(delay), ..Default::default() });
+        let retry = RetryRequest { on: self.retry_on, delay: self.retry_delay, ..RetryRequest::default() };
+        task.retry = (retry != RetryRequest::default()).then_some(retry);
         task.not_before = self.not_before;
         task.group.clone_from(&self.group);
         task.labels = self.labels.iter().cloned().collect();

@@ -147,5 +147,9 @@ async fn the_help_says_that_what_fails_is_repeated() {
         let done = ended(clb(&[command, "--help"]).output().await.unwrap());
         let text = done.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains("`--max-attempts 1` runs it once"), "{text}");
+        assert!(
+            text.contains("--retry-on <WHAT>") && text.contains("[possible values: any, loss]"),
+            "{text}"
+        );
     }
 }

@@ -171,7 +171,7 @@ impl Cluster {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Some(attempt) = task.running().map(|running| running.attempt) else { return };
         task.spent += 1;
-        if task.is_exhausted() {
+        if task.ends_with(verdict.kind) {
             let error = exhausted(task, verdict);
             self.end(id, Ending::Failed(error, result), None, Some(verdict.clone()), now, out);
         } else {
@@ -368,8 +368,11 @@ fn exhausted(task: &Task, last: &Verdict) -> TaskError {
         VerdictKind::Oom => "oom",
         _ => "attempts_exhausted",
     };
-    let message =
-        format!("{} of {} attempts are spent; the last: {}", task.spent, task.max_attempts, last.detail);
+    let message = if task.is_exhausted() {
+        format!("{} of {} attempts are spent; the last: {}", task.spent, task.max_attempts, last.detail)
+    } else {
+        format!("Only losses are repeated (its `retry` says so); the last attempt: {}", last.detail)
+    };
     TaskError { code: code.to_owned(), message }
 }
 

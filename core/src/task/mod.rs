@@ -15,7 +15,8 @@ mod rest;
 
 use std::time::Duration;
 
-use clb_protocol::task::Retry;
+use clb_protocol::api::VerdictKind;
+use clb_protocol::task::{Retry, RetryOn};
 use clb_protocol::{AttemptNo, Epoch, PoolName, SubmissionSeq, TaskId, Timestamp, WorkerId};
 
 use crate::queue::Turn;
@@ -76,7 +77,7 @@ pub struct Task {
     pub last_attempt: AttemptNo,
     /// How long one attempt may take, in milliseconds.
     pub timeout_ms: u64,
-    /// How long it rests between attempts, where it asks for something of its own: most do not, and a million
+    /// What is repeated after which rest, where it asks for something of its own: most do not, and a million
     /// of them may wait.
     pub retry: Option<Box<Retry>>,
     /// Where it stands.
@@ -117,6 +118,14 @@ impl Task {
     pub fn rest(&self, id: TaskId) -> Option<Duration> {
         let retry = self.retry.as_deref().copied().unwrap_or_default();
         rest::rest(&retry, id, self.spent)
+    }
+
+    /// Whether an attempt of which this is said was its last one.
+    #[must_use]
+    pub fn ends_with(&self, verdict: VerdictKind) -> bool {
+        let is_failure = matches!(verdict, VerdictKind::Failed | VerdictKind::TimedOut | VerdictKind::Oom);
+        let on = self.retry.as_deref().map(|retry| retry.on).unwrap_or_default();
+        self.is_exhausted() || (is_failure && on == RetryOn::Loss)
     }
 
     /// Whether no further attempt may be lost or fail.

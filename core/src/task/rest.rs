@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_delay_begins_with_the_first_attempt_and_grows_to_its_limit() {
-        let retry = Retry { delay: Some(2.0), factor: 3.0, max_delay: 10.0, jitter: 0.0 };
+        let retry = Retry { delay: Some(2.0), factor: 3.0, max_delay: 10.0, ..Retry::default() };
         assert_eq!(rests_ms(retry, 4), [2_000, 6_000, 10_000, 10_000]);
         let even = Retry { factor: 1.0, ..retry };
         assert_eq!(rests_ms(even, 3), [2_000; 3]);
@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn jitter_spreads_both_ways_within_its_fraction_and_is_the_same_for_every_leader() {
-        let retry = Retry { delay: Some(10.0), factor: 1.0, max_delay: 10.0, jitter: 0.5 };
+        let retry =
+            Retry { delay: Some(10.0), factor: 1.0, max_delay: 10.0, jitter: 0.5, ..Retry::default() };
         let rests: Vec<f64> = (0..200_u8)
             .map(|n| rest(&retry, TaskId::from_bytes([n; 16]), 1).unwrap().as_secs_f64())
             .collect();

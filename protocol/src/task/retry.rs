@@ -1,4 +1,4 @@
-//! How long a task rests between its attempts.
+//! What is repeated, and how long a task rests before that.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,11 +12,40 @@ pub const MAX_DELAY_SECONDS: f64 = 86_400.0;
 /// The largest factor.
 pub const MAX_FACTOR: f64 = 100.0;
 
+/// What another attempt is made for, while there are any left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryOn {
+    /// Whatever went wrong.
+    #[default]
+    Any,
+    /// Only an attempt that was lost with its worker: one that fails ends the task.
+    Loss,
+}
+
+impl RetryOn {
+    /// The names of all of them.
+    pub const NAMES: [&'static str; 2] = ["any", "loss"];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.into_iter().zip([Self::Any, Self::Loss]).find(|(own, _)| *own == name).map(|(_, on)| on)
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// After its nth spent attempt a task rests `delay` × `factor`ⁿ⁻¹ seconds, at most `max_delay`, shortened or
 /// lengthened by up to the fraction `jitter`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Retry {
+    /// What is repeated.
+    #[serde(skip_serializing_if = "is_default")]
+    pub on: RetryOn,
     /// Seconds. When left out, the first spent attempt is repeated at once and the second rests 0.5 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<f64>,
@@ -30,17 +59,20 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { delay: None, factor: 2.0, max_delay: 30.0, jitter: 0.0 }
+        Self { on: RetryOn::Any, delay: None, factor: 2.0, max_delay: 30.0, jitter: 0.0 }
     }
 }
 
-/// The rests as a caller writes them.
+/// The same as a caller writes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryRequest {
     /// Stands in for the field of the same name beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<i64>,
+    /// See [`Retry::on`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<RetryOn>,
     /// See [`Retry::delay`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<f64>,
@@ -60,6 +92,7 @@ impl RetryRequest {
     pub(super) fn fill_in(self) -> Option<Retry> {
         let default = Retry::default();
         let retry = Retry {
+            on: self.on.unwrap_or(default.on),
             delay: self.delay,
             factor: self.factor.unwrap_or(default.factor),
             max_delay: self.max_delay.unwrap_or(default.max_delay.max(self.delay.unwrap_or(0.0))),
@@ -128,6 +161,7 @@ pub(super) fn diagnose(value: &Value) -> Vec<FieldError> {
     let wrong = |(key, value): (&String, &Value)| {
         let (is_right, expected) = match key.as_str() {
             "max_attempts" => (is::<i64>(value), "must be a whole number"),
+            "on" => (is::<RetryOn>(value), "must be any or loss"),
             "delay" | "max_delay" => (is::<f64>(value), "must be a number of seconds"),
             "factor" | "jitter" => (is::<f64>(value), "must be a number"),
             _ => (false, "is not a field of a task's retry"),

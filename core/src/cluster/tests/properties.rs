@@ -7,7 +7,7 @@ use clb_protocol::WorkerId;
 use clb_protocol::api::PoolState;
 use clb_protocol::link::Yield;
 use clb_protocol::pool::PoolSpec;
-use clb_protocol::task::Retry;
+use clb_protocol::task::{Retry, RetryOn};
 use proptest::prelude::*;
 
 use super::world::{World, succeeded};
@@ -51,8 +51,9 @@ enum Step {
 }
 
 fn retry() -> impl Strategy<Value = Retry> {
-    (prop::option::of(0.0..5.0), 1.0..4.0, 0.0..20.0, 0.0..1.0)
-        .prop_map(|(delay, factor, max_delay, jitter)| Retry { delay, factor, max_delay, jitter })
+    let on = prop_oneof![Just(RetryOn::Any), Just(RetryOn::Loss)];
+    (on, prop::option::of(0.0..5.0), 1.0..4.0, 0.0..20.0, 0.0..1.0)
+        .prop_map(|(on, delay, factor, max_delay, jitter)| Retry { on, delay, factor, max_delay, jitter })
 }
 
 fn which() -> impl Strategy<Value = Cancellable> {

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use clb_protocol::api::{TaskState, VerdictKind, WaitReason};
 use clb_protocol::link::Yield;
-use clb_protocol::task::Retry;
+use clb_protocol::task::{Retry, RetryOn};
 use clb_protocol::{AttemptNo, TaskId};
 
 use super::world::{World, succeeded};
 use crate::input::{Cancellable, Input};
-use crate::output::{CancelReceipt, Change};
+use crate::output::{CancelReceipt, Change, Ending};
 
 const NO: fn() -> Yield = || Yield::failed("no");
 
 fn patient(delay: f64, factor: f64) -> Retry {
-    Retry { delay: Some(delay), factor, max_delay: 86_400.0, jitter: 0.0 }
+    Retry { delay: Some(delay), factor, max_delay: 86_400.0, ..Retry::default() }
 }
 
 impl World {
@@ -349,4 +349,44 @@ fn a_task_that_is_not_on_disk_yet_is_not_explained() {
     assert_eq!(c.cluster.explain(task, c.now), None);
     c.save();
     assert!(c.cluster.explain(task, c.now).is_some());
+}
+
+impl World {
+    /// The worker that runs it dies, and another one comes.
+    fn lose_worker_of(&mut self, task: TaskId) {
+        let worker = self.cluster.running_attempt(task).expect("it runs").worker.clone();
+        self.kill(&worker);
+        self.tell(Input::ContainerDied(worker));
+        self.act();
+        self.join_all();
+    }
+}
+
+#[test]
+fn where_only_losses_are_repeated_a_failure_ends_the_task_and_a_loss_does_not() {
+    for (gave, code) in [(NO(), "failed"), (Yield::TimedOut(None), "timed_out")] {
+        let mut c = World::with_workers(2);
+        let task = c.retrying(Some(Retry { on: RetryOn::Loss, ..Retry::default() }));
+        c.lose_worker_of(task);
+        let worker = c.cluster.running_attempt(task).expect("it was repeated").worker.clone();
+        let out = c.finish(&worker, &gave).unwrap();
+        let failed = out.changes.iter().find_map(|change| match change {
+            Change::TaskEnded { ending: Ending::Failed(error, _), .. } => Some(error),
+            _ => None,
+        });
+        let error = failed.expect("one attempt of three is left, but not for a failure");
+        assert!(error.message.starts_with("Only losses are repeated"), "{error:?}");
+        assert_eq!(error.code, code);
+    }
+}
+
+#[test]
+fn where_only_losses_are_repeated_there_are_no_more_of_them_than_attempts() {
+    let mut c = World::with_workers(3);
+    let task = c.retrying(Some(Retry { on: RetryOn::Loss, delay: Some(0.0), ..Retry::default() }));
+    for _ in 0..3 {
+        assert!(c.cluster.is_open(task));
+        c.lose_worker_of(task);
+    }
+    assert!(!c.cluster.is_open(task));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clb_protocol::api::{PoolSource, TaskState, Usage, VerdictKind};
 use clb_protocol::link::{AttemptResult, Running, WorkerHello, Yield};
 use clb_protocol::pool::PoolSpec;
-use clb_protocol::task::{NewTask, Number, TaskSpec, Work};
+use clb_protocol::task::{NewTask, Number, RetryOn, TaskSpec, Work};
 use clb_protocol::{
     AttemptNo, ContainerId, Epoch, Generation, Incarnation, OutcomeSeq, PoolName, PoolVersion, SlotNo,
     SubmissionSeq, TaskId, Timestamp, WorkerId,
@@ -169,6 +169,12 @@ impl World {
                 let row = self.rows.get_mut(task).expect("a task that was accepted");
                 assert!(row.ending.is_none(), "started after its end");
                 assert!(row.task.not_before.is_none_or(|until| until <= *at), "started before its time");
+                let has_failed = |former: &Attempt| {
+                    former.costs
+                        && matches!(former.verdict, Some(VerdictKind::Failed | VerdictKind::TimedOut))
+                };
+                let repeats_losses = row.task.spec.retry.is_some_and(|retry| retry.on == RetryOn::Loss);
+                assert!(!repeats_losses || !row.attempts.values().any(has_failed), "a failure was repeated");
                 let open = Attempt { worker: Some((worker.clone(), *epoch, *at)), ..Attempt::default() };
                 row.attempts.insert(*attempt, open);
             }

@@ -2,7 +2,7 @@
 
 use clb_core::output::Change;
 use clb_protocol::api::VerdictKind;
-use clb_protocol::task::{NewTask, Retry};
+use clb_protocol::task::{NewTask, Retry, RetryOn};
 use clb_protocol::{SubmissionSeq, TaskId};
 
 use super::fixture::{
@@ -15,7 +15,8 @@ pub(in crate::store) fn a_time_and_rests_survive_a_restart<S: Store>(open: &impl
     let epoch = lead(&store, 0);
     let mut task = new_task(TaskId::now());
     task.not_before = Some(at(500));
-    task.spec.retry = Some(Retry { delay: Some(2.5), factor: 3.0, max_delay: 60.0, jitter: 0.1 });
+    task.spec.retry =
+        Some(Retry { on: RetryOn::Loss, delay: Some(2.5), factor: 3.0, max_delay: 60.0, jitter: 0.1 });
     commit(&store, epoch, vec![accepted(1, task.clone()), accepted(2, new_task(TaskId::now()))]).unwrap();
     drop(store);
     let store = open();

@@ -1,4 +1,4 @@
-use super::super::{Command, Retry};
+use super::super::{Command, Retry, RetryOn};
 use super::*;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -174,8 +174,10 @@ fn the_rests_between_attempts_have_their_defaults() {
         (r#"{"delay": 60}"#, Some(Retry { delay: Some(60.0), max_delay: 60.0, ..Retry::default() })),
         (
             r#"{"delay": 60, "factor": 1, "max_delay": 5, "jitter": 0.5}"#,
-            Some(Retry { delay: Some(60.0), factor: 1.0, max_delay: 5.0, jitter: 0.5 }),
+            Some(Retry { delay: Some(60.0), factor: 1.0, max_delay: 5.0, jitter: 0.5, ..Retry::default() }),
         ),
+        (r#"{"on": "any"}"#, None),
+        (r#"{"on": "loss"}"#, Some(Retry { on: RetryOn::Loss, ..Retry::default() })),
     ] {
         assert_eq!(checked(&with("retry", written)).unwrap().spec.retry, expected, "{written}");
     }
@@ -197,6 +199,8 @@ fn what_is_no_rest_is_named() {
         (r#"{"factor": true}"#, "/retry/factor"),
         (r#"{"jitter": {}}"#, "/retry/jitter"),
         (r#"{"max_attempts": 1.5}"#, "/retry/max_attempts"),
+        (r#"{"on": "failure"}"#, "/retry/on"),
+        (r#"{"on": ["loss"]}"#, "/retry/on"),
     ] {
         assert_eq!(pointers(parse_task(with("retry", bad).as_bytes())), [pointer], "{bad}");
     }

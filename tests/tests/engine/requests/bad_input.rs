@@ -51,6 +51,7 @@ async fn a_task_that_is_none_is_refused_by_its_pointers() {
         ("/timeout", with("timeout", "0")),
         ("/retry", with("retry", "7")),
         ("/retry/delay", with("retry", r#"{"delay": -1}"#)),
+        ("/retry/on", with("retry", r#"{"on": "failure"}"#)),
         ("/retry/factor", with("retry", r#"{"factor": 0}"#)),
         ("/retry/max_delay", with("retry", r#"{"max_delay": "1"}"#)),
         ("/retry/jitter", with("retry", r#"{"jitter": 1.5}"#)),
