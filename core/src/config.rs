@@ -1,5 +1,6 @@
 //! The numbers that decisions depend on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clb_protocol::PoolName;
@@ -11,6 +12,8 @@ pub use crate::pool::Definition;
 pub struct Config {
     /// The pools that the operator defines.
     pub pools: Vec<Definition>,
+    /// Pools whose stored specs the operator does not allow, and why, for people.
+    pub refused: BTreeMap<PoolName, String>,
     /// Ports of the host that no worker may be published on.
     pub reserved_ports: Vec<u16>,
     /// How many tasks may wait.
@@ -39,6 +42,7 @@ impl Config {
     pub fn new(pools: Vec<Definition>) -> Self {
         Self {
             pools,
+            refused: BTreeMap::new(),
             reserved_ports: Vec::new(),
             queue_limit: 1_000_000,
             silence_limit: Duration::from_secs(3),

@@ -63,6 +63,8 @@ pub struct Pool {
     pub spec: Arc<PoolSpec>,
     /// What the containers of its places are made of, and those beyond them, which are never published.
     versions: [PoolVersion; 2],
+    /// Why it may have no workers until it is changed, for people.
+    pub fault: Option<String>,
     /// Whether it hands out nothing.
     pub is_paused: bool,
     /// Whether it was deleted and lets its containers go.
@@ -87,6 +89,7 @@ impl Pool {
             versions: [fingerprint(&spec, true), fingerprint(&spec, false)],
             image: first_image(&spec),
             spec: Arc::new(spec),
+            fault: None,
             is_paused,
             is_removing: false,
             state: PoolState::Preparing,
@@ -101,12 +104,19 @@ impl Pool {
         self.image = first_image(&spec);
         self.spec = Arc::new(spec);
         self.source = source;
+        self.fault = None;
     }
 
     /// How many workers it should have.
     #[must_use]
     pub fn wanted(&self) -> u16 {
-        if self.is_removing { 0 } else { self.spec.workers }
+        if self.is_removing || self.fault.is_some() { 0 } else { self.spec.workers }
+    }
+
+    /// Whether it hands out tasks.
+    #[must_use]
+    pub fn hands_out(&self) -> bool {
+        !self.is_paused && self.fault.is_none()
     }
 
     /// What the container of a place is to be made of.

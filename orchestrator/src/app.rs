@@ -229,8 +229,10 @@ fn begin(node: &Node, myself: Option<&Arc<Myself>>, epoch: Epoch, recovered: Rec
         public_url: node.options.public_url.clone(),
         blueprint: serde_json::value::to_raw_value(&myself.blueprint).ok(),
     });
+    let mut config = node.options.decisions();
+    config.refused = node.options.definitions.refused(&recovered.cluster.pools);
     Beginning {
-        config: node.options.decisions(),
+        config,
         recovered,
         welcome: Welcome {
             epoch,

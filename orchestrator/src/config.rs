@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clb_core::Config;
 use clb_protocol::pool::{Bytes, Placement, PoolSpec};
 
-use crate::definitions::{DefinitionError, Definitions, checked_default};
+use crate::definitions::{DefinitionError, Definitions, Environment};
 
 /// The master of CLB: a durable queue of tasks in front of a fleet of worker containers
 #[derive(Debug, Parser)]
@@ -97,6 +97,10 @@ pub(crate) struct Serve {
     /// How many tasks may wait
     #[arg(long, env = "CLB_QUEUE_LIMIT", default_value_t = 1_000_000)]
     pub(crate) queue_limit: usize,
+    /// Further ports of this machine that no worker may be published on, separated by commas: those of the other
+    /// orchestrators and of the database
+    #[arg(long, env = "CLB_RESERVED_PORTS", value_delimiter = ',')]
+    pub(crate) reserved_ports: Vec<u16>,
     /// For how many seconds a worker that simulates a crash is left alone
     #[arg(long, env = "CLB_SOFT_STOP_GRACE", default_value_t = 60)]
     pub(crate) soft_stop_grace: u64,
@@ -142,10 +146,14 @@ pub(crate) struct Database {
 impl Serve {
     /// Reads what the operator defines; a mistake in it is told before anything starts.
     pub(crate) fn define(&mut self) -> Result<(), DefinitionError> {
-        checked_default(self.default_pool())?;
         self.mount_prefixes.retain(|prefix| !prefix.is_empty());
         let path = self.config.as_deref().filter(|path| !path.as_os_str().is_empty());
-        self.definitions = Definitions::load(path, &self.mount_prefixes)?;
+        let environment = Environment {
+            mount_prefixes: self.mount_prefixes.clone(),
+            default_pool: self.default_pool(),
+            reserved_ports: self.all_reserved_ports(),
+        };
+        self.definitions = Definitions::load(path, &environment)?;
         Ok(())
     }
 
@@ -164,10 +172,16 @@ impl Serve {
         }
     }
 
+    /// Ports of the host that no worker may be published on.
+    fn all_reserved_ports(&self) -> Vec<u16> {
+        let own = [self.listen.port(), self.client_port];
+        own.into_iter().chain(self.reserved_ports.iter().copied()).collect()
+    }
+
     /// The numbers that decisions depend on.
     pub(crate) fn decisions(&self) -> Config {
         let mut config = Config::new(self.definitions.pools(self.default_pool()));
-        config.reserved_ports = vec![self.listen.port(), self.client_port];
+        config.reserved_ports = self.all_reserved_ports();
         config.queue_limit = self.queue_limit;
         config.soft_stop_grace = Duration::from_secs(self.soft_stop_grace);
         config

@@ -2,9 +2,11 @@
 //! others ask for.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clb_core::config::Definition;
+use clb_core::input::RestoredPool;
 use clb_protocol::PoolName;
 use clb_protocol::api::PoolSource;
 use clb_protocol::pool::{PoolSpec, is_pool_name};
@@ -29,6 +31,17 @@ pub(crate) struct Definitions {
     pub(crate) mount_prefixes: Vec<String>,
     /// The pools.
     pub(crate) pools: BTreeMap<String, PoolSpec>,
+}
+
+/// What the operator says outside of the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// Folders of the host below which pools may mount, besides those of the file.
+    pub(crate) mount_prefixes: Vec<String>,
+    /// The default pool, unless the file has it.
+    pub(crate) default_pool: PoolSpec,
+    /// Ports of the host that no worker may be published on.
+    pub(crate) reserved_ports: Vec<u16>,
 }
 
 /// Why the operator's definitions cannot be used.
@@ -58,25 +71,26 @@ pub(crate) enum DefinitionError {
 }
 
 impl Definitions {
-    /// Reads the file at `path`, or the one that need not be there. `prefixes` are added to its own.
-    pub(crate) fn load(path: Option<&Path>, prefixes: &[String]) -> Result<Self, DefinitionError> {
+    /// Reads the file at `path`, or the one that need not be there, and checks it and the environment's pool.
+    pub(crate) fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, DefinitionError> {
         let place = path.unwrap_or(Path::new(DEFAULT_PATH));
         let text = match std::fs::read_to_string(place) {
             Ok(text) => text,
             Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(DefinitionError::Unreadable { path: place.to_owned(), source }),
         };
-        let mut read = Self::read(&text, prefixes).map_err(|(line, detail)| DefinitionError::Wrong {
+        let mut read = Self::read(&text, environment).map_err(|(line, detail)| DefinitionError::Wrong {
             path: place.to_owned(),
             line,
             detail,
         })?;
-        read.mount_prefixes.extend(prefixes.iter().cloned());
+        read.mount_prefixes.extend(environment.mount_prefixes.iter().cloned());
+        read.check_default(environment)?;
         Ok(read)
     }
 
     /// The error has its line.
-    fn read(text: &str, prefixes: &[String]) -> Result<Self, (usize, String)> {
+    fn read(text: &str, environment: &Environment) -> Result<Self, (usize, String)> {
         let by_span = |error: &toml::de::Error| {
             (error.span().map_or(1, |span| line_at(text, span.start)), error.message().to_owned())
         };
@@ -94,7 +108,7 @@ impl Definitions {
                 return Err(wrong(&["mount_prefixes".into(), place.to_string()], "must be an absolute path"));
             }
         }
-        let allowed = [read.mount_prefixes.as_slice(), prefixes].concat();
+        let allowed = [read.mount_prefixes.as_slice(), &environment.mount_prefixes].concat();
         for (name, spec) in &read.pools {
             if let Some(error) = broken_name(name).into_iter().chain(broken_spec(name, spec, &allowed)).next()
             {
@@ -104,11 +118,60 @@ impl Definitions {
                 return Err(wrong(&path, &error.detail));
             }
         }
-        if let Some((one, other)) = clash(&read.pools) {
-            let path = ["pools".to_owned(), other, "first_port".to_owned()];
-            return Err(wrong(&path, &format!("the workers of pool {one} have these ports")));
+        if let Some((name, detail)) = read.clash(environment) {
+            return Err(wrong(&["pools".to_owned(), name, "first_port".to_owned()], &detail));
         }
         Ok(read)
+    }
+
+    /// The first pool of the file whose ports are those of somebody else, and whose.
+    fn clash(&self, environment: &Environment) -> Option<(String, String)> {
+        let of_environment =
+            environment.default_pool.ports().filter(|_| !self.pools.contains_key(DEFAULT_POOL));
+        let mut taken: Vec<(&str, Range<u32>)> =
+            of_environment.map(|ports| (DEFAULT_POOL, ports)).into_iter().collect();
+        for (name, spec) in &self.pools {
+            let Some(ports) = spec.ports() else { continue };
+            if let Some(port) = reserved_of(&ports, environment) {
+                return Some((name.clone(), format!("port {port} belongs to the system itself")));
+            }
+            let other = taken.iter().find(|(_, other)| other.start < ports.end && ports.start < other.end);
+            if let Some((other, ports)) = other {
+                let last = ports.end - 1;
+                let detail = format!("the workers of pool {other} have ports {} to {last}", ports.start);
+                return Some((name.clone(), detail));
+            }
+            taken.push((name, ports));
+        }
+        None
+    }
+
+    /// The environment's pool; its ports only where it is used.
+    fn check_default(&self, environment: &Environment) -> Result<(), DefinitionError> {
+        let spec = &environment.default_pool;
+        let broken = spec.broken_limits().into_iter().next();
+        let broken =
+            broken.map(|error| format!("{} {}", error.pointer.trim_start_matches('/'), error.detail));
+        let ports = spec.ports().filter(|_| !self.pools.contains_key(DEFAULT_POOL));
+        let clash = ports.and_then(|ports| reserved_of(&ports, environment)).map(|port| {
+            format!(
+                "first_port: port {port} belongs to the system itself; choose another CLB_WORKER_PORT or fewer \
+                 CLB_WORKERS"
+            )
+        });
+        broken.or(clash).map_or(Ok(()), |detail| Err(DefinitionError::Environment(detail)))
+    }
+
+    /// The stored pools that may not have workers as they are, and why.
+    pub(crate) fn refused(&self, stored: &[RestoredPool]) -> BTreeMap<PoolName, String> {
+        let fault = |pool: &RestoredPool| {
+            let spec = pool.spec.as_ref()?;
+            let error = broken_spec(pool.name.as_str(), spec, &self.mount_prefixes).into_iter().next()?;
+            let (field, detail) = (error.pointer.trim_start_matches('/').replace('/', "."), error.detail);
+            let why = format!("{field}: {detail}; change the pool with PUT, or have its operator allow this");
+            Some((pool.name.clone(), why))
+        };
+        stored.iter().filter_map(fault).collect()
     }
 
     /// All of the operator's pools. The environment's is the default one, unless the file has it.
@@ -169,36 +232,13 @@ pub(crate) fn broken_spec(name: &str, spec: &PoolSpec, mount_prefixes: &[String]
     errors
 }
 
-/// The pool of the environment, checked.
-pub(crate) fn checked_default(spec: PoolSpec) -> Result<PoolSpec, DefinitionError> {
-    match spec.broken_limits().into_iter().next() {
-        Some(error) => Err(DefinitionError::Environment(format!(
-            "{} {}",
-            error.pointer.trim_start_matches('/'),
-            error.detail
-        ))),
-        None => Ok(spec),
-    }
-}
-
 fn is_below(path: &str, prefix: &str) -> bool {
     let prefix = prefix.trim_end_matches('/');
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Two pools that want the same ports.
-fn clash(pools: &BTreeMap<String, PoolSpec>) -> Option<(String, String)> {
-    let mut taken: Vec<(&String, std::ops::Range<u32>)> = Vec::new();
-    for (name, spec) in pools {
-        let Some(first) = spec.first_port.map(u32::from) else { continue };
-        let range = first..first + u32::from(spec.workers);
-        let other = taken.iter().find(|(_, other)| other.start < range.end && range.start < other.end);
-        if let Some((other, _)) = other {
-            return Some(((*other).clone(), name.clone()));
-        }
-        taken.push((name, range));
-    }
-    None
+fn reserved_of(ports: &Range<u32>, environment: &Environment) -> Option<u16> {
+    environment.reserved_ports.iter().copied().find(|port| ports.contains(&u32::from(*port)))
 }
 
 /// The parts of the path to a field.
@@ -240,14 +280,18 @@ mod tests {
     use super::*;
 
     fn complaint(text: &str) -> (usize, String) {
-        Definitions::read(text, &[]).unwrap_err()
+        complaint_in(&Environment::default(), text)
+    }
+
+    fn complaint_in(environment: &Environment, text: &str) -> (usize, String) {
+        Definitions::read(text, environment).unwrap_err()
     }
 
     #[test]
     fn a_file_has_pools_and_folders() {
         let text = "mount_prefixes = [\"/srv\"]\n[pools.magick]\nimage = \"magick\"\nmemory = \"1g\"\n\
                     mounts = [{source = \"/srv/a\", target = \"/data\"}]\n";
-        let read = Definitions::read(text, &[]).unwrap();
+        let read = Definitions::read(text, &Environment::default()).unwrap();
         assert_eq!(read.pools["magick"].memory.0, 1 << 30);
         let pools = read.pools(PoolSpec::default());
         let sources: Vec<_> = pools.iter().map(|pool| (pool.name.as_str(), pool.source)).collect();
@@ -282,8 +326,46 @@ mod tests {
         let text = "[pools.a]\nimage = \"x\"\nworkers = 2\nfirst_port = 4000\n[pools.b]\nimage = \"x\"\nfirst_port = 4001\n";
         assert_eq!(
             complaint(text),
-            (7, "pools.b.first_port: the workers of pool a have these ports".to_owned())
+            (7, "pools.b.first_port: the workers of pool a have ports 4000 to 4001".to_owned())
         );
+    }
+
+    #[test]
+    fn pools_of_the_file_leave_the_environment_and_the_system_their_ports() {
+        let default_pool = PoolSpec { workers: 3, first_port: Some(3_004), ..PoolSpec::default() };
+        let mut environment =
+            Environment { default_pool, reserved_ports: vec![3_002, 3_012], ..Environment::default() };
+        let of_file = |name: &str, port| format!("[pools.{name}]\nimage = \"x\"\nfirst_port = {port}\n");
+        for (port, whose) in [
+            (3_006, "the workers of pool default have ports 3004 to 3006"),
+            (3_012, "port 3012 belongs to the system itself"),
+        ] {
+            let found = complaint_in(&environment, &of_file("a", port));
+            assert_eq!(found, (3, format!("pools.a.first_port: {whose}")));
+        }
+        let read = |text: &str| Definitions::read(text, &environment);
+        assert!(read(&of_file("a", 3_007)).is_ok() && read(&of_file("default", 3_005)).is_ok());
+        environment.default_pool.workers = 9;
+        let told = Definitions::default().check_default(&environment).unwrap_err().to_string();
+        assert!(told.contains("first_port: port 3012"), "{told}");
+        let of_file = Definitions::read(&of_file("default", 4_000), &environment).unwrap();
+        assert!(of_file.check_default(&environment).is_ok());
+    }
+
+    #[test]
+    fn a_stored_pool_is_held_against_what_the_operator_allows_now() {
+        let stored = |name: &str, source: &str| {
+            let mount =
+                clb_protocol::pool::Mount { source: source.into(), target: "/data".into(), read_only: true };
+            let spec = PoolSpec { image: Some("x".into()), mounts: vec![mount], ..PoolSpec::default() };
+            RestoredPool { name: name.into(), spec: Some(spec), is_paused: false }
+        };
+        let paused = RestoredPool { name: "default".into(), spec: None, is_paused: true };
+        let definitions = Definitions { mount_prefixes: vec!["/srv/a".to_owned()], ..Definitions::default() };
+        let refused = definitions.refused(&[stored("in", "/srv/a/b"), stored("out", "/srv/b"), paused]);
+        assert_eq!(refused.keys().map(PoolName::as_str).collect::<Vec<_>>(), ["out"]);
+        let why = &refused[&PoolName::from("out")];
+        assert!(why.starts_with("mounts.0.source: must be below") && why.contains("/srv/a;"), "{why}");
     }
 
     #[test]
@@ -294,7 +376,7 @@ mod tests {
 
     #[test]
     fn only_a_file_that_was_named_must_be_there() {
-        assert!(Definitions::load(Some(Path::new("/nowhere/clb.toml")), &[]).is_err());
+        assert!(Definitions::load(Some(Path::new("/nowhere/clb.toml")), &Environment::default()).is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Cluster {
         let waiting: Vec<PoolName> = self
             .pools
             .values()
-            .filter(|pool| !pool.is_paused && !self.queue.is_empty(&pool.name))
+            .filter(|pool| pool.hands_out() && !self.queue.is_empty(&pool.name))
             .map(|pool| pool.name.clone())
             .collect();
         for pool in waiting {

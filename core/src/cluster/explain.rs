@@ -102,10 +102,14 @@ impl Cluster {
             });
         }
         let has_worker = self.pool_slots(name).any(|slot| candidate(slot, now).is_some());
-        if pool.state != PoolState::Failed || has_worker {
+        if pool.fault.is_none() && (pool.state != PoolState::Failed || has_worker) {
             return None;
         }
-        let because = pool.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        let because = pool
+            .fault
+            .as_ref()
+            .or(pool.reason.as_ref())
+            .map_or(String::new(), |reason| format!(": {reason}"));
         let until = match pool.image {
             Image::Failed { retry_at, .. } => Some(retry_at),
             _ => None,
@@ -113,7 +117,10 @@ impl Cluster {
         Some(Obstacle {
             reason: WaitReason::PoolFailed,
             wait: format!("for the pool {name}, which cannot have workers{because}"),
-            remedy: "It is tried again by itself; a changed pool is tried at once.",
+            remedy: match pool.fault {
+                Some(_) => "A changed pool is tried at once.",
+                None => "It is tried again by itself; a changed pool is tried at once.",
+            },
             until,
         })
     }

@@ -193,6 +193,9 @@ impl Cluster {
         out: &mut Output,
     ) {
         let first = !std::mem::replace(&mut self.observed, true);
+        if first {
+            self.tell_faults(out);
+        }
         let keys: Vec<SlotKey> = self.slots.keys().cloned().collect();
         let mut kept = BTreeSet::new();
         for key in &keys {

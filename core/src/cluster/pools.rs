@@ -15,24 +15,29 @@ use super::{Cluster, SlotKey};
 impl Cluster {
     /// The operator's definitions with what callers made of them.
     pub(super) fn lay_out_pools(&mut self, restored: Vec<RestoredPool>, now: Timestamp) {
-        for definition in &self.config.pools {
+        let is_overridden =
+            |name: &PoolName| restored.iter().any(|row| row.name == *name && row.spec.is_some());
+        for definition in self.config.pools.iter().filter(|definition| !is_overridden(&definition.name)) {
             let (spec, source) = (definition.spec.clone(), definition.source);
             let pool = Pool::new(definition.name.clone(), spec, source, false, now);
             self.pools.insert(definition.name.clone(), pool);
         }
         for RestoredPool { name, spec, is_paused } in restored {
-            match (self.pools.get_mut(&name), spec) {
-                (Some(pool), Some(spec)) => {
-                    pool.aim_at(spec, PoolSource::Api);
+            let Some(spec) = spec else {
+                if let Some(pool) = self.pools.get_mut(&name) {
                     pool.is_paused = is_paused;
                 }
-                (Some(pool), None) => pool.is_paused = is_paused,
-                (None, Some(spec)) => {
-                    let pool = Pool::new(name.clone(), spec, PoolSource::Api, is_paused, now);
-                    self.pools.insert(name, pool);
-                }
-                (None, None) => {}
-            }
+                continue;
+            };
+            // What the operator allows and defines may be another than when it was stored.
+            let fault = self.config.refused.get(&name).cloned();
+            let fault = fault.or_else(|| {
+                let taken = self.taken_ports(&name, &spec)?;
+                Some(format!("first_port: {taken}; PUT the pool with other ports, or define them otherwise"))
+            });
+            let mut pool = Pool::new(name.clone(), spec, PoolSource::Api, is_paused, now);
+            pool.fault = fault;
+            self.pools.insert(name, pool);
         }
         self.unsettled = self.pools.keys().cloned().collect();
     }
@@ -95,6 +100,7 @@ impl Cluster {
 
     pub(super) fn remove_pool(&mut self, name: &PoolName, now: Timestamp, out: &mut Output) {
         let definition = self.config.definition(name).cloned();
+        let taken = definition.as_ref().and_then(|definition| self.taken_ports(name, &definition.spec));
         let Some(pool) = self.pools.get_mut(name).filter(|pool| !pool.is_removing) else {
             out.pool = Some(PoolReceipt::Unknown);
             return;
@@ -102,6 +108,10 @@ impl Cluster {
         out.pool = Some(match definition {
             Some(_) if pool.source != PoolSource::Api => PoolReceipt::AsDefined,
             Some(definition) => {
+                if let Some(taken) = taken {
+                    out.pool = Some(PoolReceipt::PortsTaken(taken));
+                    return;
+                }
                 pool.aim_at(definition.spec, definition.source);
                 self.take_up(name, now);
                 self.save_pool(name, out);
@@ -189,17 +199,13 @@ impl Cluster {
 
     /// Why a pool cannot have the ports that it wants.
     fn taken_ports(&self, name: &PoolName, spec: &PoolSpec) -> Option<String> {
-        let range = |spec: &PoolSpec| {
-            let first = u32::from(spec.first_port?);
-            Some(first..first + u32::from(spec.workers))
-        };
-        let wanted = range(spec)?;
+        let wanted = spec.ports()?;
         if let Some(port) = self.config.reserved_ports.iter().find(|port| wanted.contains(&u32::from(**port)))
         {
             return Some(format!("port {port} belongs to the system itself"));
         }
-        for pool in self.pools.values() {
-            let Some(other) = range(&pool.spec) else { continue };
+        for pool in self.pools.values().filter(|pool| pool.fault.is_none()) {
+            let Some(other) = pool.spec.ports() else { continue };
             let overlaps = other.start < wanted.end && wanted.start < other.end;
             if pool.name != *name && overlaps {
                 let last = other.end - 1;
@@ -215,6 +221,13 @@ impl Cluster {
             }
         }
         None
+    }
+
+    /// Which pools may have no workers, and why.
+    pub(super) fn tell_faults(&self, out: &mut Output) {
+        for (name, fault) in self.pools.values().filter_map(|pool| Some((&pool.name, pool.fault.as_ref()?))) {
+            out.notes.push(Note::Fleet(format!("The pool {name} cannot have workers: {fault}")));
+        }
     }
 
     /// Has every image seen to that is due.
@@ -292,6 +305,9 @@ fn standing_of(
 ) -> (PoolState, Option<String>) {
     if pool.is_removing {
         return (PoolState::Removing, None);
+    }
+    if let Some(reason) = &pool.fault {
+        return (PoolState::Failed, Some(reason.clone()));
     }
     if let Image::Failed { reason, .. } = &pool.image {
         return (PoolState::Failed, Some(reason.clone()));

@@ -52,6 +52,11 @@ pub(super) async fn put(State(door): State<Door>, name: Named, body: Bytes) -> R
 
 pub(super) async fn delete(State(door): State<Door>, name: Named) -> Result<Response, Refusal> {
     let (receipt, view) = ask(&door, Input::PoolRemoved(known_name(name)?)).await?;
+    if let PoolReceipt::PortsTaken(detail) = receipt {
+        let detail =
+            format!("The pool cannot go back to what its operator defines, with first_port: {detail}.");
+        return Err(Refusal::new(StatusCode::CONFLICT, detail));
+    }
     answer(receipt, view)
 }
 

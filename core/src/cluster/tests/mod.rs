@@ -4,5 +4,6 @@ mod builds;
 mod pools;
 mod properties;
 mod sentences;
+mod stored_pools;
 mod waiting;
 mod world;

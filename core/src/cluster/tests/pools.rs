@@ -11,7 +11,7 @@ use crate::fleet::Standing;
 use crate::input::Input;
 use crate::output::{FleetAction, Output, PoolReceipt, Receipt};
 
-fn spec(workers: u16) -> PoolSpec {
+pub(super) fn spec(workers: u16) -> PoolSpec {
     PoolSpec { workers, image: Some("tools".into()), ..PoolSpec::default() }
 }
 
@@ -21,20 +21,20 @@ fn other_default(workers: u16) -> PoolSpec {
 }
 
 impl World {
-    fn put(&mut self, name: &str, spec: PoolSpec) -> Option<PoolReceipt> {
+    pub(super) fn put(&mut self, name: &str, spec: PoolSpec) -> Option<PoolReceipt> {
         self.tell(Input::PoolPut { name: name.into(), spec: Box::new(spec) }).pool
     }
 
-    fn order(&mut self, name: &str, standing: Standing) -> Output {
+    pub(super) fn order(&mut self, name: &str, standing: Standing) -> Output {
         self.tell(Input::WorkerOrdered { name: name.into(), standing })
     }
 
-    fn pool(&self, name: &str) -> PoolView {
+    pub(super) fn pool(&self, name: &str) -> PoolView {
         self.cluster.pool(&name.into()).expect("that pool")
     }
 
     /// Whatever is asked of the engine is done and whoever was made joins, until nothing is left to do.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..100 {
             self.act();
             self.join_all();
@@ -45,7 +45,7 @@ impl World {
         panic!("there is always more to do: {:?}", self.actions);
     }
 
-    fn submit_to(&mut self, pool: &str) -> (TaskId, Receipt) {
+    pub(super) fn submit_to(&mut self, pool: &str) -> (TaskId, Receipt) {
         let mut task = self.new_task(3);
         task.pool = pool.into();
         let id = task.id;
@@ -54,17 +54,17 @@ impl World {
         (id, receipt)
     }
 
-    fn workers_of(&self, pool: &str) -> Vec<(u16, WorkerState)> {
+    pub(super) fn workers_of(&self, pool: &str) -> Vec<(u16, WorkerState)> {
         let own = self.cluster.workers().filter(|worker| worker.pool.as_str() == pool);
         own.map(|worker| (worker.slot.0, worker.state)).collect()
     }
 
-    fn holds(&self, worker: &WorkerId) -> usize {
+    pub(super) fn holds(&self, worker: &WorkerId) -> usize {
         self.containers.get(worker).map_or(0, |(_, process)| process.running.len())
     }
 }
 
-const READY: WorkerState = WorkerState::Ready;
+pub(super) const READY: WorkerState = WorkerState::Ready;
 
 #[test]
 fn a_new_pool_gets_its_image_then_its_workers_then_its_tasks() {

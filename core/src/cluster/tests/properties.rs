@@ -148,7 +148,7 @@ fn take(world: &mut World, step: &Step) {
             let ids = world.rows.keys().skip(from).copied().collect();
             world.cancel(ids, which);
         }
-        Step::Observe => world.observe(),
+        Step::Observe => drop(world.observe()),
         Step::Act => world.act_once(),
         Step::Join(slot) => on(world, slot, &|world, worker| world.join(worker)),
         Step::Report(slot) => on(world, slot, &|world, worker| drop(world.report(worker))),

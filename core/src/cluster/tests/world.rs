@@ -79,7 +79,7 @@ pub(super) struct World {
     pub(super) build_told: Option<u32>,
     /// How many images the orchestrators are of.
     pub(super) kinds: u32,
-    config: Config,
+    pub(super) config: Config,
     pools: BTreeMap<PoolName, RestoredPool>,
     generations: BTreeMap<(PoolName, SlotNo), Generation>,
     standings: BTreeMap<(PoolName, SlotNo), Standing>,
@@ -321,7 +321,7 @@ impl World {
         self.tell(Input::Stored(ids));
     }
 
-    pub(super) fn observe(&mut self) {
+    pub(super) fn observe(&mut self) -> Output {
         let seen = self.containers.iter().map(|(worker, (alive, process))| SeenWorker {
             container: container(worker),
             worker: worker.clone(),
@@ -335,11 +335,12 @@ impl World {
         // Docker answers a moment after it was asked.
         let asked_at = self.now;
         self.now = self.now + Duration::from_millis(1);
-        self.tell(Input::FleetObserved { seen, asked_at });
+        let out = self.tell(Input::FleetObserved { seen, asked_at });
         let told = self.build_told.map(build);
         let builds = Builds { bundled: told.clone(), program: told };
         let orchestrators = (0..self.kinds).map(build).collect();
         self.tell(Input::BuildsSeen { builds, orchestrators });
+        out
     }
 
     /// Does the first thing that the reducer asked of the engine.
