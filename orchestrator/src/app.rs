@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::Serve;
 use crate::definitions::DefinitionError;
@@ -32,8 +32,12 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a standby's last words may take.
 const GOODBYE: Duration = Duration::from_millis(200);
-/// How long taking the workers along may take; the engine kills this process 10 s after it asked.
-const RETIREMENT_LIMIT: Duration = Duration::from_secs(7);
+/// How long an engine waits for the end of a container that says nothing of it, before it kills it.
+const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(10);
+/// How much of that is left to what nobody plans.
+const MARGIN: Duration = Duration::from_millis(500);
+/// How long taking the workers along may take at least.
+const LEAST_RETIREMENT: Duration = Duration::from_secs(1);
 
 /// Why an orchestrator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +91,7 @@ pub(crate) async fn serve(mut options: Serve) -> Result<(), StartError> {
         .as_ref()
         .map_or_else(|| ContainerId::from(uuid::Uuid::now_v7().to_string()), |me| me.id.clone());
     let identity = ContainerIdentity { name: options.name.clone(), id, role: ContainerRole::Orchestrator };
+    let stop_grace = myself.as_ref().and_then(|me| me.stop_grace).unwrap_or(DEFAULT_STOP_GRACE);
     let node = Arc::new(Node::new(options, identity, Arc::new(store)));
     let pages = tokio::spawn(crate::http::serve(Arc::clone(&node), listener));
     let mut life = std::pin::pin!(live(Arc::clone(&node), docker.clone(), myself.map(Arc::new)));
@@ -97,7 +102,7 @@ pub(crate) async fn serve(mut options: Serve) -> Result<(), StartError> {
     }
     tokio::select! {
         () = &mut life => {}
-        () = leave(&node, &docker) => {}
+        () = leave(&node, &docker, stop_grace) => {}
     }
     pages.abort();
     Ok(())
@@ -259,8 +264,13 @@ async fn end_frozen(node: &Node, docker: &Docker, holder: &MemberName) {
     }
 }
 
+/// How long taking the workers along may take for a process that is killed after this time.
+fn retirement_limit(stop_grace: Duration) -> Duration {
+    stop_grace.saturating_sub(FAREWELL + HAND_OVER_LIMIT + MARGIN).max(LEAST_RETIREMENT)
+}
+
 /// Hands over to a standby; the last one to leave takes the workers along.
-async fn leave(node: &Node, docker: &Docker) {
+async fn leave(node: &Node, docker: &Docker, stop_grace: Duration) {
     node.begin_leaving();
     let Role::Leading(Leading { handle, .. }) = node.role() else {
         return drop(timeout(GOODBYE, std::future::pending::<()>()).await);
@@ -272,14 +282,27 @@ async fn leave(node: &Node, docker: &Docker) {
     };
     if timeout(FAREWELL, alone).await.is_ok() {
         node.journal.write("The last orchestrator leaves and takes the workers along");
-        let retirement = async {
-            handle.retire().await;
-            fleet::remove_all(docker).await;
-        };
-        if timeout(RETIREMENT_LIMIT, retirement).await.is_err() {
-            node.journal.write("Some workers could not be removed in time");
+        let until = Instant::now() + retirement_limit(stop_grace);
+        // In this order: what is not made any more is no news to a cluster that needs nothing more.
+        let retirement = async { tokio::join!(handle.retire(), docker.make_no_more()) };
+        drop(timeout(retirement_limit(stop_grace) / 2, retirement).await);
+        let rest = until.saturating_duration_since(Instant::now());
+        let left = Box::pin(fleet::take_down(docker, rest)).await;
+        if let Some(left) = left.told() {
+            node.journal.write(&format!("Could not be removed in time: {left}"));
         }
     }
     handle.tell(Message::StepDown);
     drop(timeout(HAND_OVER_LIMIT, node.until_not_leading()).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workers_get_what_the_engine_gives_but_for_the_farewell_and_the_last_commit() {
+        let limits = [0, 10, 60].map(|grace| retirement_limit(Duration::from_secs(grace)).as_secs());
+        assert_eq!(limits, [1, 7, 57]);
+    }
 }

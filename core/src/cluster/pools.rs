@@ -256,7 +256,10 @@ impl Cluster {
         out: &mut Output,
     ) {
         let Some(pool) = self.pools.get_mut(name) else { return };
-        if pool.version(SlotNo(1)) != version || !matches!(pool.image, Image::Preparing { .. }) {
+        if self.retired
+            || pool.version(SlotNo(1)) != version
+            || !matches!(pool.image, Image::Preparing { .. })
+        {
             return;
         }
         match outcome {

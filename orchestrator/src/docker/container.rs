@@ -40,6 +40,7 @@ impl Docker {
     /// Starts a container; does nothing when it runs.
     pub(crate) async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
         let name = names::container(id.as_str())?;
+        let _turn = self.making.turn().await?;
         let start = self.patient.start_container(name, None::<StartContainerOptions>);
         within(PATIENT, start).await
     }

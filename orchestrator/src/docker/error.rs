@@ -69,6 +69,9 @@ pub(crate) enum EngineError {
         /// What was given.
         name: String,
     },
+    /// Nobody's: nothing is made any more. Trying again does not help.
+    #[error("the cluster is being taken down")]
+    TakenDown,
     /// The operator's: `DOCKER_HOST` has another scheme. Trying again does not help.
     #[error("cannot speak to an engine at {address}: DOCKER_HOST must begin with unix://, tcp:// or http://")]
     BadAddress {
@@ -87,6 +90,11 @@ impl EngineError {
     /// Whether the engine is away or hangs, so that nothing is known of what was asked for.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut)
+    }
+
+    /// No error when the cluster is being taken down.
+    pub(crate) fn unless_taken_down(self) -> Result<(), Self> {
+        if matches!(self, Self::TakenDown) { Ok(()) } else { Err(self) }
     }
 
     /// Something that the engine answered and that cannot be understood.

@@ -8,6 +8,7 @@ mod container;
 mod error;
 mod events;
 mod list;
+mod making;
 mod myself;
 mod names;
 mod supplies;
@@ -41,6 +42,7 @@ pub(crate) struct Docker {
     patient: bollard::Docker,
     cluster: Arc<str>,
     machine_cpus: Arc<OnceCell<i64>>,
+    making: Arc<making::Making>,
 }
 
 impl Docker {
@@ -59,6 +61,7 @@ impl Docker {
             patient: client.with_timeout(PATIENT),
             cluster,
             machine_cpus: Arc::default(),
+            making: Arc::default(),
         })
     }
 

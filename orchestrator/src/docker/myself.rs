@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, NetworkConnectRequest,
@@ -14,6 +15,7 @@ use super::{Docker, EngineError, PATIENT, names, within};
 
 /// Digits of a container's short id, which is its default host name.
 const SHORT_ID: usize = 12;
+const LONGEST_GRACE: Duration = Duration::from_hours(1);
 
 /// This process's own container.
 #[derive(Clone, Debug)]
@@ -24,6 +26,9 @@ pub(crate) struct Myself {
     pub(crate) worker_network: Option<String>,
     /// Its ports on the host.
     pub(crate) published: Vec<Published>,
+    /// How long the engine waits for its end before it kills it, where that is said of this container. What a
+    /// `docker stop --time` says, nobody is told.
+    pub(crate) stop_grace: Option<Duration>,
     /// How to make it again.
     pub(crate) blueprint: Blueprint,
 }
@@ -99,6 +104,7 @@ fn id_from_hostname(hostname: &str) -> Option<&str> {
 fn myself(cluster: &str, container: ContainerInspectResponse) -> Result<Myself, EngineError> {
     let missing = || EngineError::unreadable("a container without id, name or configuration");
     let id = container.id.clone().ok_or_else(missing)?;
+    let stop_grace = container.config.as_ref().and_then(|config| config.stop_timeout).map(stop_grace);
     let settings = container.network_settings.clone().unwrap_or_default();
     let networks: BTreeMap<_, _> = settings.networks.unwrap_or_default().into_iter().collect();
     let networks: Vec<String> = networks.into_keys().collect();
@@ -107,8 +113,14 @@ fn myself(cluster: &str, container: ContainerInspectResponse) -> Result<Myself, 
         id: id.into(),
         worker_network: worker_network(cluster, &networks),
         published: published(&settings.ports.unwrap_or_default()),
+        stop_grace,
         blueprint,
     })
+}
+
+/// The engine writes -1 for "as long as it takes".
+fn stop_grace(seconds: i64) -> Duration {
+    u64::try_from(seconds).map_or(LONGEST_GRACE, Duration::from_secs)
 }
 
 fn worker_network(cluster: &str, networks: &[String]) -> Option<String> {
@@ -225,6 +237,19 @@ mod tests {
         let only = Published { port: 3012, host_ip: "127.0.0.1".parse().unwrap(), host_port: 3012 };
         assert_eq!(myself.published, [only]);
         assert_eq!(myself.worker_network.as_deref(), Some("clb"));
+    }
+
+    #[test]
+    fn the_grace_of_a_container_is_read_where_it_has_one() {
+        let grace = |seconds| {
+            let mut container = inspected();
+            container.config.as_mut().unwrap().stop_timeout = seconds;
+            myself("clb", container).unwrap().stop_grace
+        };
+        assert_eq!(
+            [None, Some(60), Some(-1)].map(grace),
+            [None, Some(Duration::from_mins(1)), Some(LONGEST_GRACE)]
+        );
     }
 
     #[test]

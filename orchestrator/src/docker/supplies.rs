@@ -85,7 +85,10 @@ impl Docker {
             labels: Some(own_labels(&self.cluster, "program")),
             ..Default::default()
         };
-        within(QUICK, self.quick.create_volume(request)).await?;
+        {
+            let _turn = self.making.turn().await?;
+            within(QUICK, self.quick.create_volume(request)).await?;
+        }
         let name = format!("{}-carrier", self.cluster);
         let body = carrier(&self.cluster, image, volume);
         let carrier = match self.create(&name, body.clone()).await {
@@ -149,6 +152,7 @@ impl Docker {
             labels: Some(own_labels(&self.cluster, "inside")),
             ..Default::default()
         };
+        let _turn = self.making.turn().await?;
         within(PATIENT, self.patient.create_network(request)).await.map(drop)
     }
 
@@ -163,6 +167,7 @@ impl Docker {
         let request =
             NetworkConnectRequest { container: container.to_string(), endpoint_config: Some(endpoint) };
         let name = self.inside_network();
+        let _turn = self.making.turn().await?;
         let connect = self.patient.connect_network(names::container(&name)?, request);
         match within(PATIENT, connect).await {
             Err(EngineError::Refused { message, .. }) if message.contains("already exists in network") => {

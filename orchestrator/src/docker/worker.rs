@@ -82,6 +82,7 @@ impl Docker {
         body: ContainerCreateBody,
     ) -> Result<ContainerId, EngineError> {
         let options = CreateContainerOptionsBuilder::default().name(names::container(name)?).build();
+        let _turn = self.making.turn().await?;
         let created = within(PATIENT, self.patient.create_container(Some(options), body)).await?;
         for warning in created.warnings {
             tracing::debug!(container = name, "the Docker engine warns: {warning}");

@@ -1,11 +1,12 @@
 //! Does to the engine what the core decided, and tells the core what the engine says.
 //!
 //! `workers.rs` has what is done to one worker's container, `members.rs` how the other orchestrators
-//! are brought back. The loop here only starts jobs and takes in what they bring: a slow engine holds
+//! are brought back, `takedown.rs` the end of all of it. The loop here only starts jobs and takes in what they bring: a slow engine holds
 //! up nothing but the job that waits for it.
 
 mod members;
 mod supplies;
+mod takedown;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +24,15 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::docker::{Blueprint, Docker, Event, Myself, Program, Role, Seen, State, What, WorkerPlan};
+use crate::docker::{
+    Blueprint, Docker, EngineError, Event, Myself, Program, Role, Seen, State, What, WorkerPlan,
+};
 use crate::leader::{Handle, Message};
 use crate::node::Node;
 
 pub(crate) use members::Members;
 use supplies::Supplies;
-pub(crate) use workers::remove_all;
+pub(crate) use takedown::take_down;
 
 /// How often Docker's list is held against what should be there.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
@@ -322,7 +325,8 @@ impl Fleet {
         self.tell_builds(seen);
         let (supplies, list) = (Arc::clone(&self.supplies), seen.to_vec());
         self.jobs.spawn(async move {
-            if let Err(error) = supplies.bring_inside(&list).await {
+            let brought = supplies.bring_inside(&list).await;
+            if let Err(error) = brought.or_else(EngineError::unless_taken_down) {
                 tracing::warn!("an orchestrator cannot reach the workers without a network: {error}");
             }
             News::Nothing

@@ -143,39 +143,6 @@ pub(super) async fn probe(url: &str) -> ProbeAnswer {
     }
 }
 
-/// Removes every worker's container, whoever made it, and what they were made of: the cluster is taken
-/// down.
-pub(crate) async fn remove_all(docker: &Docker) {
-    remove_workers(docker).await;
-    if let Err(error) = docker.remove_program_volumes().await {
-        tracing::warn!("the volume of the worker's program could not be removed: {error}");
-    }
-    let Ok(seen) = docker.list().await else { return };
-    let orchestrators = seen.into_iter().filter(|seen| matches!(seen.role, Role::Orchestrator(_)));
-    let orchestrators: Vec<ContainerId> = orchestrators.map(|seen| seen.id).collect();
-    if let Err(error) = docker.remove_inside_network(&orchestrators).await {
-        tracing::warn!("the network of workers without a way out could not be removed: {error}");
-    }
-}
-
-async fn remove_workers(docker: &Docker) {
-    loop {
-        let Ok(seen) = docker.list().await else { return };
-        let workers: Vec<_> =
-            seen.into_iter().filter(|it| matches!(it.role, Role::Worker(_) | Role::Carrier)).collect();
-        if workers.is_empty() {
-            return;
-        }
-        let removals = workers.iter().map(|worker| docker.remove_forced(&worker.id));
-        for (worker, removal) in workers.iter().zip(futures::future::join_all(removals).await) {
-            if let Err(error) = removal {
-                tracing::warn!("{} could not be removed: {error}", worker.name);
-                sleep(SHORT_REST).await;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clb_protocol::{Generation, SlotNo};

@@ -48,6 +48,7 @@ impl Cluster {
         };
         let mut options = vec![
             "--memory=1g".to_owned(),
+            "--stop-timeout=60".to_owned(),
             format!("--volume={}:/data", self.volume()),
             engine,
             format!("--label=clb.member={member}"),

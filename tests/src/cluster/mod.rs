@@ -74,16 +74,22 @@ impl Cluster {
         tokio::join!(first, second);
     }
 
-    /// Stops both orchestrators at once, as Compose does, and removes everything but the volume. The workers
-    /// must be gone by then.
+    /// Stops both orchestrators at once, as Compose does, and removes everything but the volume. The workers and
+    /// what they were made of must be gone by then.
     pub async fn tear_down(&self) {
         let orchestrators = self.orchestrators();
         stop_together(&orchestrators).await;
         for orchestrator in &orchestrators {
             assert_eq!(orchestrator.inspect().await.state.exit_code, 0, "{} was killed", orchestrator.id());
         }
-        let left = self.worker_containers().await;
-        assert!(left.is_empty(), "workers stayed behind: {left:?}");
+        let ours = format!("label=clb.cluster={}", self.name);
+        let mut left = docker(&["ps", "-a", "--format", "{{.Names}}", "--filter", &ours]).await;
+        for orchestrator in &orchestrators {
+            left = left.replace(orchestrator.id(), "");
+        }
+        left += &docker(&["volume", "ls", "-q", "--filter", &ours]).await;
+        left += &docker(&["network", "ls", "--format", "{{.Name}}", "--filter", &ours]).await;
+        assert_eq!(left.trim(), "", "something of the workers stayed behind");
         for orchestrator in &orchestrators {
             orchestrator.remove().await;
         }
@@ -94,6 +100,13 @@ impl Cluster {
     pub async fn start_again(&self) {
         self.run_orchestrators(images().await).await;
         self.is_whole().await;
+    }
+
+    /// The same with another option of the orchestrators, and without waiting for workers.
+    pub async fn start_again_with(&mut self, name: &str, value: &str) {
+        self.setup.env.push(format!("{name}={value}"));
+        self.run_orchestrators(images().await).await;
+        self.has_two_orchestrators().await;
     }
 
     /// Replaces the volume by a new one that holds a backup and nothing else, as the README says.

@@ -1,10 +1,10 @@
 //! What the workers of a pool may reach and how much they may use.
 
-use clb_protocol::api::TaskState;
-use clb_tests::Setup;
+use clb_protocol::api::{PoolState, TaskState};
 use clb_tests::cluster::expect::container_of;
-use clb_tests::cluster::pools::result_of;
-use clb_tests::images::debian;
+use clb_tests::cluster::pools::{command, result_of};
+use clb_tests::images::{debian, images};
+use clb_tests::{Setup, sleep};
 use serde_json::json;
 
 const CONNECT: &str = "import socket, sys
@@ -67,4 +67,22 @@ async fn the_workers_of_a_pool_are_as_its_spec_says() {
     let script = "cat /data/in; id -u; touch /data/out || echo refused";
     let ended = cluster.run_in("small", "sh", &["-c", script]).await;
     assert_eq!(result_of(&ended, "stdout"), "from outside1234\nrefused\n", "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_stored_pool_has_no_workers_once_its_operator_allows_less() {
+    let image = &images().await.fixture;
+    let mut cluster = Setup::new().workers(1).option("CLB_MOUNT_PREFIXES", "/tmp").start().await;
+    let spec = json!({"image": image, "mounts": [{"source": "/tmp", "target": "/data"}]});
+    cluster.has_pool("wide", &spec).await;
+    cluster.tear_down().await;
+    cluster.start_again_with("CLB_MOUNT_PREFIXES", "/nowhere").await;
+    let pool = cluster.pool_is("failed", "wide", |pool| pool.state == PoolState::Failed).await;
+    let reason = pool.reason.unwrap_or_default();
+    assert!(reason.contains("/nowhere") && reason.contains("PUT"), "{reason}");
+    let task = cluster.submit(command("wide", "/fixture", &["exit", "0"])).await;
+    cluster.ends_once(cluster.submit(sleep(0.1)).await).await;
+    assert_eq!(cluster.task(task).await.state, TaskState::Queued);
+    cluster.has_pool("wide", &json!({"image": image})).await;
+    assert_eq!(cluster.end_of(task).await.state, TaskState::Succeeded);
 }

@@ -5,4 +5,5 @@ mod limits;
 mod requests;
 mod rolling;
 mod supplies;
+mod takedown;
 mod workers;
