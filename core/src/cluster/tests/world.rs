@@ -1,25 +1,27 @@
 //! A model of what surrounds the reducer. It does what the reducer asks, as reality would, and
-//! holds every answer against what must be true.
+//! holds every answer against what must be true. Here: the store, callers, leaders; `engine` is Docker,
+//! `workers` the processes in its containers.
+
+mod engine;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clb_protocol::api::{PoolSource, TaskState, Usage, VerdictKind};
-use clb_protocol::link::{AttemptResult, Running, WorkerHello, Yield};
+use clb_protocol::api::{PoolSource, TaskState, VerdictKind};
+use clb_protocol::link::Yield;
 use clb_protocol::pool::PoolSpec;
 use clb_protocol::task::{NewTask, Number, RetryOn, TaskSpec, Work};
 use clb_protocol::{
-    AttemptNo, ContainerId, Epoch, Generation, Incarnation, OutcomeSeq, PoolName, PoolVersion, SlotNo,
-    SubmissionSeq, TaskId, Timestamp, WorkerId,
+    AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
 };
 
+pub(super) use self::engine::container;
+use self::workers::{Process, result};
 use crate::Cluster;
-use crate::build::{Build, Builds};
 use crate::config::{Config, Definition};
-use crate::fleet::{End, Remains, Standing};
-use crate::input::{
-    Cancellable, Input, LinkNo, ProbeAnswer, Restored, RestoredPool, RestoredTask, SeenWorker,
-};
+use crate::fleet::Standing;
+use crate::input::{Cancellable, Input, LinkNo, Restored, RestoredPool, RestoredTask};
 use crate::output::{Change, Ending, FleetAction, Order, Output};
 use crate::task::RunningAttempt;
 
@@ -41,26 +43,6 @@ pub(super) struct Row {
     task: NewTask,
     pub(super) attempts: BTreeMap<AttemptNo, Attempt>,
     pub(super) ending: Option<&'static str>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Process {
-    pub(super) is_stopped: bool,
-    pub(super) link: Option<LinkNo>,
-    pub(super) running: BTreeMap<TaskId, (AttemptNo, Epoch)>,
-    outbox: Vec<AttemptResult>,
-    pub(super) version: PoolVersion,
-    build: Option<Build>,
-    port: u16,
-    published: Option<u16>,
-}
-
-impl Process {
-    /// As its container makes it.
-    fn begun_anew(&self) -> Self {
-        let build = self.build.clone();
-        Self { version: self.version, build, port: self.port, published: self.published, ..Self::default() }
-    }
 }
 
 pub(super) struct World {
@@ -321,168 +303,6 @@ impl World {
         self.tell(Input::Stored(ids));
     }
 
-    pub(super) fn observe(&mut self) -> Output {
-        let seen = self.containers.iter().map(|(worker, (alive, process))| SeenWorker {
-            container: container(worker),
-            worker: worker.clone(),
-            version: process.version,
-            build: process.build.clone(),
-            port: Some(process.port),
-            published: process.published,
-            alive: *alive,
-        });
-        let seen = seen.collect();
-        // Docker answers a moment after it was asked.
-        let asked_at = self.now;
-        self.now = self.now + Duration::from_millis(1);
-        let out = self.tell(Input::FleetObserved { seen, asked_at });
-        let told = self.build_told.map(build);
-        let builds = Builds { bundled: told.clone(), program: told };
-        let orchestrators = (0..self.kinds).map(build).collect();
-        self.tell(Input::BuildsSeen { builds, orchestrators });
-        out
-    }
-
-    /// Does the first thing that the reducer asked of the engine.
-    pub(super) fn act_once(&mut self) {
-        if self.actions.is_empty() {
-            return;
-        }
-        match self.actions.remove(0) {
-            FleetAction::Prepare { pool, version, spec } => {
-                let image = spec.image.clone().unwrap_or_default();
-                self.tell(if self.missing_images.contains(&image) {
-                    Input::ImageFailed { pool, version, reason: format!("{image} is not there") }
-                } else {
-                    Input::ImageReady { pool, version }
-                });
-            }
-            FleetAction::Create { worker, version, spec, port, published } => {
-                let container = container(&worker);
-                let is_alive = self.broken != Some(spec.cpus);
-                let build = Some(build(self.build));
-                let process = Process { version, build, port, published, ..Process::default() };
-                self.containers.insert(worker.clone(), (is_alive, process));
-                self.tell(Input::ContainerStarted { worker: worker.clone(), container });
-                if !is_alive {
-                    self.tell(Input::ContainerDied(worker));
-                }
-            }
-            FleetAction::Bury { worker, .. } => {
-                self.containers.remove(&worker);
-                let remains = Remains { end: End::Exited(137), ..Remains::default() };
-                self.tell(Input::Buried { worker, remains });
-            }
-            FleetAction::Probe { worker, .. } => {
-                let answer = match self.containers.get(&worker) {
-                    Some((true, process)) if process.is_stopped => ProbeAnswer::Stopped,
-                    Some((true, _)) => ProbeAnswer::Alive,
-                    _ => ProbeAnswer::Silent,
-                };
-                self.tell(Input::WorkerProbed { worker, answer });
-            }
-            FleetAction::RemoveStray(stray) => self.containers.retain(|worker, _| container(worker) != stray),
-            FleetAction::Measure { worker, .. } => {
-                let usage =
-                    Usage { at: self.now, cpu_percent: 1.0, memory_bytes: 1, memory_limit_bytes: 100 };
-                self.tell(Input::UsageSampled { worker, usage });
-            }
-        }
-    }
-
-    pub(super) fn act(&mut self) {
-        while !self.actions.is_empty() {
-            self.act_once();
-        }
-    }
-
-    pub(super) fn worker(&self, slot: u16) -> Option<WorkerId> {
-        self.worker_in("default", slot)
-    }
-
-    pub(super) fn worker_in(&self, pool: &str, slot: u16) -> Option<WorkerId> {
-        let is_it = |worker: &&WorkerId| worker.pool.as_str() == pool && worker.slot == SlotNo(slot);
-        self.containers.keys().rfind(is_it).cloned()
-    }
-
-    pub(super) fn join(&mut self, worker: &WorkerId) {
-        self.next += 1;
-        let link = LinkNo(self.next);
-        let Some((true, process)) = self.containers.get_mut(worker) else { return };
-        if process.is_stopped || process.link.is_some() {
-            return;
-        }
-        process.link = Some(link);
-        let running = process.running.iter().map(|(task, (attempt, epoch))| Running {
-            task: *task,
-            attempt: *attempt,
-            epoch: *epoch,
-            started_at: self.now,
-        });
-        let hello = WorkerHello {
-            worker: worker.clone(),
-            incarnation: Incarnation(uuid_of(worker.generation)),
-            container: container(worker),
-            port: process.port,
-            slots: SLOTS,
-            running: running.collect(),
-            finished: std::mem::take(&mut process.outbox),
-        };
-        self.tell(Input::WorkerJoined { link, hello });
-    }
-
-    pub(super) fn join_all(&mut self) {
-        let workers: Vec<WorkerId> = self.containers.keys().cloned().collect();
-        for worker in workers {
-            self.join(&worker);
-        }
-    }
-
-    /// The worker reports what it has in its outbox.
-    pub(super) fn report(&mut self, worker: &WorkerId) -> Option<Output> {
-        let Some((true, process)) = self.containers.get(worker) else { return None };
-        let link = process.link?;
-        let finished = process.outbox.clone();
-        Some(self.tell(Input::WorkerReported { link, finished, leaving: None }))
-    }
-
-    pub(super) fn finish(&mut self, worker: &WorkerId, gave: &Yield) -> Option<Output> {
-        let Some((true, process)) = self.containers.get_mut(worker) else { return None };
-        if let Some((task, (attempt, epoch))) = process.running.pop_first() {
-            process.outbox.push(result(task, attempt, epoch, gave.clone()));
-        }
-        self.report(worker)
-    }
-
-    pub(super) fn leave(&mut self, worker: &WorkerId) {
-        let Some((true, process)) = self.containers.get_mut(worker) else { return };
-        let Some(link) = process.link else { return };
-        let returned =
-            std::mem::take(&mut process.running).into_iter().map(|(id, (no, _))| (id, no)).collect();
-        self.tell(Input::WorkerReported { link, finished: Vec::new(), leaving: Some(returned) });
-    }
-
-    /// The connection breaks; the process lives on.
-    pub(super) fn cut(&mut self, worker: &WorkerId) {
-        if let Some(link) = self.containers.get_mut(worker).and_then(|(_, process)| process.link.take()) {
-            self.tell(Input::LinkClosed(link));
-        }
-    }
-
-    pub(super) fn kill(&mut self, worker: &WorkerId) {
-        self.cut(worker);
-        if let Some(container) = self.containers.get_mut(worker) {
-            *container = (false, container.1.begun_anew());
-        }
-    }
-
-    pub(super) fn soft_stop(&mut self, worker: &WorkerId) {
-        self.cut(worker);
-        if let Some((true, process)) = self.containers.get_mut(worker) {
-            *process = Process { is_stopped: true, ..process.begun_anew() };
-        }
-    }
-
     pub(super) fn pass(&mut self, span: Duration) {
         self.now = self.now + span;
         self.tell(Input::TimePassed);
@@ -574,20 +394,4 @@ pub(super) fn succeeded() -> Yield {
 /// What a command gives that was stopped.
 fn cancelled() -> Yield {
     Yield::Cancelled(Some(serde_json::value::to_raw_value("written").unwrap()))
-}
-
-fn result(task: TaskId, attempt: AttemptNo, epoch: Epoch, gave: Yield) -> AttemptResult {
-    AttemptResult { task, attempt, epoch, started_at: Timestamp(0), ended_at: Timestamp(0), gave }
-}
-
-pub(super) fn container(worker: &WorkerId) -> ContainerId {
-    ContainerId::from(worker.to_string())
-}
-
-fn build(number: u32) -> Build {
-    Build(number.to_string().into())
-}
-
-fn uuid_of(generation: Generation) -> uuid::Uuid {
-    uuid::Uuid::from_u128(u128::from(generation.0))
 }
