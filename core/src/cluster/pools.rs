@@ -85,6 +85,7 @@ impl Cluster {
             return;
         }
         let is_new = self.pools.get(name).is_none_or(|pool| pool.is_removing);
+        self.send_refused_away(name, out);
         if let Some(pool) = self.pools.get_mut(name) {
             pool.is_removing = false;
             pool.aim_at(spec, PoolSource::Api);
@@ -101,6 +102,9 @@ impl Cluster {
     pub(super) fn remove_pool(&mut self, name: &PoolName, now: Timestamp, out: &mut Output) {
         let definition = self.config.definition(name).cloned();
         let taken = definition.as_ref().and_then(|definition| self.taken_ports(name, &definition.spec));
+        if definition.is_some() && taken.is_none() {
+            self.send_refused_away(name, out);
+        }
         let Some(pool) = self.pools.get_mut(name).filter(|pool| !pool.is_removing) else {
             out.pool = Some(PoolReceipt::Unknown);
             return;
@@ -129,6 +133,21 @@ impl Cluster {
         });
         if out.pool == Some(PoolReceipt::Removed) {
             out.notes.push(Note::Fleet(format!("The pool {name} is removed or as its operator defines it")));
+        }
+    }
+
+    /// Workers that are left of a spec which the operator does not allow get no tasks any more, whatever their pool
+    /// is to be from now on.
+    fn send_refused_away(&mut self, name: &PoolName, out: &mut Output) {
+        if self.pools.get(name).is_none_or(|pool| pool.fault.is_none()) {
+            return;
+        }
+        for ((pool, no), slot) in self.slots.iter_mut().filter(|((pool, _), _)| pool == name) {
+            let is_there = !matches!(slot.stage, Stage::Vacant { .. });
+            if is_there && std::mem::replace(&mut slot.standing, Standing::Restart) != Standing::Restart {
+                let (pool, slot) = (pool.clone(), *no);
+                out.changes.push(Change::SlotOrdered { pool, slot, standing: Standing::Restart });
+            }
         }
     }
 
@@ -204,20 +223,14 @@ impl Cluster {
         {
             return Some(format!("port {port} belongs to the system itself"));
         }
-        for pool in self.pools.values().filter(|pool| pool.fault.is_none()) {
+        for pool in self.pools.values().filter(|pool| pool.fault.is_none() && pool.name != *name) {
             let Some(other) = pool.spec.ports() else { continue };
-            let overlaps = other.start < wanted.end && wanted.start < other.end;
-            if pool.name != *name && overlaps {
+            if other.start < wanted.end && wanted.start < other.end {
                 let last = other.end - 1;
                 return Some(format!(
                     "the workers of pool {} have ports {} to {last}",
                     pool.name, other.start
                 ));
-            }
-            if pool.name == *name && overlaps && other.start != wanted.start {
-                let detail = "must not overlap with the ports that this pool has now: its workers are replaced \
-                              one by one";
-                return Some(detail.to_owned());
             }
         }
         None

@@ -5,7 +5,7 @@
 //!
 //! A changed spec, or an upgrade: a worker of the new kind comes first, in the slot after the last. Once it
 //! serves, the old ones are drained and replaced one after the other, and it goes last. A serving worker is
-//! taken away only when enough others serve.
+//! taken away only when enough others serve, and one whose next port another one has waits for that one.
 
 use clb_protocol::api::{Verdict, VerdictKind};
 use clb_protocol::{PoolName, SlotNo, Timestamp};
@@ -62,6 +62,16 @@ impl Cluster {
         has_container && pool.is_outdated(slot, &self.builds)
     }
 
+    /// Whether another worker of the pool still has the port that the next one in a slot is to be published on.
+    fn is_port_held(&self, slot: &Slot) -> bool {
+        let Some(port) = self.pools.get(&slot.pool).and_then(|pool| pool.published_port(slot.no)) else {
+            return false;
+        };
+        let holds =
+            |other: &Slot| other.published == Some(port) && !matches!(other.stage, Stage::Vacant { .. });
+        self.pool_slots(&slot.pool).any(|other| other.no != slot.no && holds(other))
+    }
+
     /// Whether a worker beyond the wanted ones is needed: an old one still serves.
     fn must_surge(&self, name: &PoolName) -> bool {
         let Some(wanted) = self.pools.get(name).map(Pool::wanted) else { return false };
@@ -100,7 +110,10 @@ impl Cluster {
                 && slot.worker().is_some_and(|w| w.open_link().is_some() && w.leaving_since.is_none())
         };
         let mut serving = self.pool_slots(name).filter(would_serve).filter(|s| stays(&courses, s.no)).count();
-        let off_duty = |slot: &&Slot| slot.no.0 <= wanted && slot.standing != Standing::Serve;
+        let off_duty = |slot: &&Slot| {
+            let is_blocked = matches!(slot.stage, Stage::Vacant { .. }) && self.is_port_held(slot);
+            slot.no.0 <= wanted && (slot.standing != Standing::Serve || is_blocked)
+        };
         let needed = usize::from(wanted).saturating_sub(self.pool_slots(name).filter(off_duty).count());
         let has_proof = self.pool_slots(name).any(|slot| would_serve(&slot) && !self.is_outdated(slot));
         let is_busy = courses.iter().any(|(no, _, course)| no.0 <= wanted && *course == Course::Replace);
@@ -116,6 +129,9 @@ impl Cluster {
                 continue;
             }
             let is_inner = slot.no.0 <= wanted;
+            if is_inner && self.is_port_held(slot) {
+                continue;
+            }
             if !would_serve(&slot) {
                 let may_go = !is_inner || image_is_ready && !is_coming_back(slot);
                 if may_go {

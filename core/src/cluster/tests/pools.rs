@@ -326,12 +326,41 @@ fn a_pool_of_a_caller_can_be_removed_when_no_task_needs_it() {
 }
 
 #[test]
+fn a_pool_may_move_to_ports_of_which_its_workers_still_have_some() {
+    for first_port in [3_003, 3_005, 3_006, 3_009] {
+        for dies in [None, Some(1), Some(2), Some(3)] {
+            let mut c = World::with_workers(3);
+            c.submit(6);
+            c.save();
+            c.put("default", PoolSpec { workers: 3, first_port: Some(first_port), ..PoolSpec::default() });
+            if let Some(worker) = dies.and_then(|slot| c.worker(slot)) {
+                c.kill(&worker);
+                c.tell(Input::ContainerDied(worker));
+            }
+            for _ in 0..60 {
+                c.settle();
+                let waits_for_a_port = c.cluster.workers().any(|w| w.state == WorkerState::BackingOff);
+                assert!(dies.is_some() || !waits_for_a_port, "one went whose port was not free");
+                for worker in c.containers.keys().cloned().collect::<Vec<_>>() {
+                    c.finish(&worker, &succeeded());
+                }
+                c.pass(Duration::from_secs(1));
+            }
+            let ports: Vec<Option<u16>> = c.cluster.workers().map(|worker| worker.port).collect();
+            let wanted = [first_port, first_port + 1, first_port + 2].map(Some);
+            assert_eq!((ports, c.pool("default").state), (wanted.to_vec(), PoolState::Ready), "{dies:?}");
+            assert!(c.rows.values().all(|row| row.ending == Some("succeeded")));
+        }
+    }
+}
+
+#[test]
 fn two_pools_cannot_have_the_same_ports() {
     let mut c = World::with_workers(2);
     let ports = |first_port| PoolSpec { first_port: Some(first_port), ..spec(2) };
     assert!(matches!(c.put("tools", ports(3_005)), Some(PoolReceipt::PortsTaken(_))));
     assert_eq!(c.put("tools", ports(3_006)), Some(PoolReceipt::Created));
-    assert!(matches!(c.put("tools", ports(3_007)), Some(PoolReceipt::PortsTaken(_))));
+    assert_eq!(c.put("tools", ports(3_007)), Some(PoolReceipt::Changed));
 }
 
 #[test]

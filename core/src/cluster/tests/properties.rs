@@ -104,7 +104,8 @@ fn order() -> impl Strategy<Value = Standing> {
 
 fn put(world: &mut World, workers: u16, kind: u8) {
     let image = (kind > 0).then(|| "image".to_owned());
-    let spec = PoolSpec { workers, image, cpus: f64::from(kind) + 1.0, ..PoolSpec::default() };
+    let first_port = (kind != 1).then_some(3_004 + u16::from(kind));
+    let spec = PoolSpec { workers, image, first_port, cpus: f64::from(kind) + 1.0, ..PoolSpec::default() };
     world.tell(Input::PoolPut { name: "default".into(), spec: Box::new(spec) });
 }
 

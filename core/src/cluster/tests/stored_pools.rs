@@ -1,6 +1,8 @@
 //! Stored pools under an operator who has thought otherwise, one sentence each; and what goes back to the
 //! operator's definition.
 
+use std::time::Duration;
+
 use clb_protocol::api::{PoolSource, PoolState, WaitReason};
 use clb_protocol::pool::PoolSpec;
 
@@ -60,6 +62,37 @@ fn a_stored_pool_that_its_operator_refuses_has_no_workers_and_the_others_do_not_
 }
 
 #[test]
+fn workers_of_what_the_operator_refuses_get_no_tasks_though_their_pool_is_mended() {
+    let mut c = World::with_workers(1);
+    c.put("tools", spec(2));
+    c.settle();
+    let (first, _) = c.submit_to("tools");
+    c.config.refused.insert("tools".into(), "mounts: not there".into());
+    c.change_leader();
+    c.join_all();
+    c.observe();
+    c.settle();
+    let old = c.worker_in("tools", 1).unwrap();
+    c.config.refused.clear();
+    c.missing_images.insert("late".to_owned());
+    c.put("tools", PoolSpec { image: Some("late".into()), ..spec(2) });
+    let (second, _) = c.submit_to("tools");
+    c.settle();
+    c.change_leader();
+    c.join_all();
+    c.observe();
+    c.settle();
+    c.finish(&old, &succeeded());
+    c.settle();
+    assert_eq!((c.rows[&first].ending, c.rows[&second].attempts.len()), (Some("succeeded"), 0));
+    c.missing_images.clear();
+    c.pass(Duration::from_mins(2));
+    c.settle();
+    assert!(!c.containers.contains_key(&old));
+    assert_eq!((c.rows[&second].attempts.len(), c.workers_of("tools").len()), (1, 2));
+}
+
+#[test]
 fn a_stored_pool_whose_ports_its_operator_has_given_to_another_fails_alone() {
     let mut c = World::with_workers(1);
     let at = |first_port| PoolSpec { first_port: Some(first_port), ..spec(1) };
@@ -75,6 +108,9 @@ fn a_stored_pool_whose_ports_its_operator_has_given_to_another_fails_alone() {
     c.config.pools.push(of_file("c", 4_001));
     c.change_leader();
     c.observe();
+    c.settle();
+    // The worker of b still had the port when c wanted it.
+    c.pass(Duration::from_secs(5));
     c.settle();
     let states = ["a", "b", "c", "default"].map(|name| c.pool(name).state);
     assert_eq!(states, [PoolState::Ready, PoolState::Failed, PoolState::Ready, PoolState::Ready]);

@@ -51,6 +51,12 @@ impl World {
             }
             FleetAction::Create { worker, version, spec, port, published } => {
                 let container = container(&worker);
+                let has_port = |(alive, process): &(bool, Process)| *alive && process.published == published;
+                if published.is_some() && self.containers.values().any(has_port) {
+                    let reason = format!("port {published:?} is taken");
+                    self.tell(Input::ContainerFailed { worker, reason });
+                    return;
+                }
                 let is_alive = self.broken != Some(spec.cpus);
                 let build = Some(build(self.build));
                 let process = Process { version, build, port, published, ..Process::default() };
