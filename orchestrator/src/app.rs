@@ -18,7 +18,7 @@ use crate::definitions::DefinitionError;
 use crate::docker::{Docker, EngineError, Myself, State};
 use crate::fleet::{self, Fleet, Members};
 use crate::follow::{Turn, wait_for_turn};
-use crate::leader::{Beginning, End, Message, Term};
+use crate::leader::{Beginning, End, Handle, Message, Term};
 use crate::node::{Leading, Node, Role};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Claim, Member, Recovered, StoreError};
@@ -282,18 +282,26 @@ async fn leave(node: &Node, docker: &Docker, stop_grace: Duration) {
     };
     if timeout(FAREWELL, alone).await.is_ok() {
         node.journal.write("The last orchestrator leaves and takes the workers along");
-        let until = Instant::now() + retirement_limit(stop_grace);
-        // In this order: what is not made any more is no news to a cluster that needs nothing more.
-        let retirement = async { tokio::join!(handle.retire(), docker.make_no_more()) };
-        drop(timeout(retirement_limit(stop_grace) / 2, retirement).await);
-        let rest = until.saturating_duration_since(Instant::now());
-        let left = Box::pin(fleet::take_down(docker, rest)).await;
-        if let Some(left) = left.told() {
-            node.journal.write(&format!("Could not be removed in time: {left}"));
+        tokio::select! {
+            () = take_workers_along(node, docker, &handle, retirement_limit(stop_grace)) => {}
+            // They are the next leader's now.
+            () = node.until_not_leading() => {}
         }
     }
     handle.tell(Message::StepDown);
     drop(timeout(HAND_OVER_LIMIT, node.until_not_leading()).await);
+}
+
+async fn take_workers_along(node: &Node, docker: &Docker, leader: &Handle, limit: Duration) {
+    let until = Instant::now() + limit;
+    // In this order: what is not made any more is no news to a cluster that needs nothing more.
+    let retirement = async { tokio::join!(leader.retire(), docker.make_no_more()) };
+    drop(timeout(limit / 2, retirement).await);
+    let rest = until.saturating_duration_since(Instant::now());
+    let left = Box::pin(fleet::take_down(docker, rest)).await;
+    if let Some(left) = left.told() {
+        node.journal.write(&format!("Could not be removed in time: {left}"));
+    }
 }
 
 #[cfg(test)]
