@@ -1,7 +1,9 @@
 //! What an orchestrator is told at its start.
 
 use std::net::SocketAddr;
+use std::num::ParseIntError;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -32,6 +34,19 @@ pub(crate) enum Command {
         #[arg(long, env = "CLB_LISTEN", default_value = "127.0.0.1:3002")]
         listen: SocketAddr,
     },
+}
+
+/// Ports, separated by commas; none of an empty text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ports(Vec<u16>);
+
+impl FromStr for Ports {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// The options of `serve`.
@@ -99,8 +114,8 @@ pub(crate) struct Serve {
     pub(crate) queue_limit: usize,
     /// Further ports of this machine that no worker may be published on, separated by commas: those of the other
     /// orchestrators and of the database
-    #[arg(long, env = "CLB_RESERVED_PORTS", value_delimiter = ',')]
-    pub(crate) reserved_ports: Vec<u16>,
+    #[arg(long, env = "CLB_RESERVED_PORTS", default_value = "")]
+    pub(crate) reserved_ports: Ports,
     /// For how many seconds a worker that simulates a crash is left alone
     #[arg(long, env = "CLB_SOFT_STOP_GRACE", default_value_t = 60)]
     pub(crate) soft_stop_grace: u64,
@@ -175,7 +190,7 @@ impl Serve {
     /// Ports of the host that no worker may be published on.
     fn all_reserved_ports(&self) -> Vec<u16> {
         let own = [self.listen.port(), self.client_port];
-        own.into_iter().chain(self.reserved_ports.iter().copied()).collect()
+        own.into_iter().chain(self.reserved_ports.0.iter().copied()).collect()
     }
 
     /// The numbers that decisions depend on.
@@ -195,5 +210,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn ports_may_be_none_or_many() {
+        assert_eq!("".parse(), Ok(Ports::default()));
+        assert_eq!("3002, 3003,".parse(), Ok(Ports(vec![3_002, 3_003])));
+        assert!("3002,http".parse::<Ports>().is_err());
     }
 }

@@ -20,7 +20,8 @@ impl<T> Reply for oneshot::Sender<T> {
     }
 }
 
-/// Callers by task. There are never more than [`FEW`], or than twice those who really wait.
+/// Callers by task. There are never more than [`FEW`], or than twice those who waited when all were last looked
+/// through.
 #[derive(Debug)]
 pub(super) struct Callers<R> {
     by_task: BTreeMap<TaskId, Vec<R>>,

@@ -8,7 +8,7 @@ use clb_protocol::{SubmissionSeq, TaskId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use super::views::{COLUMNS, PAGE_BYTES, PlacedTask, select};
+use super::views::{COLUMNS, PlacedTask, select};
 use crate::store::{IdList, Result, TaskFilter, TaskList};
 
 /// So many tasks are looked at in one read: a few tens of milliseconds.
@@ -47,10 +47,10 @@ impl<'a> Page<'a> {
     /// Reads on.
     pub(super) fn read(&mut self, connection: &Connection) -> Result<()> {
         let missing = self.limit - self.list.tasks.len();
-        let piece = piece(connection, self.filter, self.list.next, missing)?;
+        let piece = piece(connection, self.filter, self.list.next, missing, self.bytes)?;
         self.bytes += piece.tasks.iter().map(PlacedTask::bytes).sum::<usize>();
         self.reads += 1;
-        self.is_over = piece.is_last || self.reads == MOST_READS || self.bytes > PAGE_BYTES / 2;
+        self.is_over = piece.is_last || self.reads == MOST_READS;
         self.list.tasks.extend(piece.tasks.into_iter().map(|task| task.view));
         self.list.next = piece.next;
         Ok(())
@@ -66,12 +66,13 @@ fn piece(
     filter: &TaskFilter,
     before: Option<SubmissionSeq>,
     limit: usize,
+    used: usize,
 ) -> Result<Piece> {
     let (sql, params, floor) = ListQuery::new(filter).page(connection, COLUMNS, before, limit)?;
-    let (mut tasks, is_cut) = select(connection, &sql, params_from_iter(params))?;
+    let (mut tasks, is_cut) = select(connection, &sql, params_from_iter(params), used)?;
     if is_cut || tasks.len() > limit {
         tasks.truncate(limit);
-        let next = tasks.last().map(|task| task.submission);
+        let next = tasks.last().map(|task| task.submission).or(before);
         return Ok(Piece { tasks, next, is_last: true });
     }
     let is_last = floor.is_none() || tasks.len() == limit;

@@ -13,7 +13,7 @@ use crate::store::{Existing, Original, Result, Workload};
 pub(super) fn one(connection: &Connection, id: TaskId) -> Result<Option<TaskView>> {
     let sql =
         format!("SELECT {COLUMNS} FROM tasks t LEFT JOIN outcomes o ON o.task_seq = t.seq WHERE t.id = ?");
-    Ok(select(connection, &sql, [id.as_bytes()])?.0.pop().map(|task| task.view))
+    Ok(select(connection, &sql, [id.as_bytes()], 0)?.0.pop().map(|task| task.view))
 }
 
 pub(super) fn specs(connection: &Connection, ids: &[TaskId]) -> Result<Vec<(TaskId, Workload)>> {
@@ -97,7 +97,7 @@ pub(super) fn outcomes(
         "SELECT {COLUMNS} FROM outcomes o CROSS JOIN tasks t ON t.seq = o.task_seq
          WHERE o.seq > ?1 AND {wanted} ORDER BY o.seq LIMIT ?2"
     );
-    let (tasks, _) = select(connection, &sql, params![after.0 as i64, limit as i64, group])?;
+    let (tasks, _) = select(connection, &sql, params![after.0 as i64, limit as i64, group], 0)?;
     let outcomes: Vec<OutcomeView> = tasks
         .into_iter()
         .filter_map(|task| Some(OutcomeView { seq: task.outcome?, task: task.view }))

@@ -255,6 +255,38 @@ fn a_list_looks_at_a_bounded_number_of_tasks_at_a_time() -> Result<()> {
 }
 
 #[test]
+fn a_page_is_bounded_in_bytes_over_all_of_its_pieces() -> Result<()> {
+    const LARGE: usize = 3 << 20;
+    let (_folder, path) = place();
+    let store = SqliteStore::open(&path)?;
+    let epoch = lead(&store);
+    store.commit(epoch, &batch(1, 7))?;
+    fill(&store, 3 * list::SCANNED_TASKS);
+    // The piece that is read first has one of them, the next one has the others.
+    on_writer(
+        &store,
+        &format!(
+            "UPDATE tasks SET labels = '{{\"a\":\"b\"}}', spec = '\"' || hex(zeroblob({LARGE} / 2)) || '\"'
+                 WHERE seq IN (50000, 30000, 30001, 30002)"
+        ),
+    );
+    let filter = TaskFilter { labels: vec![("a".to_owned(), "b".to_owned())], ..TaskFilter::default() };
+    let (mut found, mut before) = (Vec::new(), None);
+    loop {
+        let page = store.tasks(&filter, before, 100)?;
+        let bytes: usize = page.tasks.iter().map(|task| task.spec.get().len()).sum();
+        assert!(bytes <= 8 << 20, "{bytes}");
+        found.push(page.tasks.len());
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, [2, 2]);
+    Ok(())
+}
+
+#[test]
 fn what_the_leader_reads_waits_for_no_page() {
     let (_folder, path) = place();
     let store = &SqliteStore::open(&path).unwrap();

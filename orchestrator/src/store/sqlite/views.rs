@@ -14,7 +14,7 @@ pub(super) const COLUMNS: &str = "t.seq, t.id, t.pool, t.task_group, t.labels, t
     t.replay_of";
 
 /// How many bytes of specs and results a page has.
-pub(super) const PAGE_BYTES: usize = 8 << 20;
+const PAGE_BYTES: usize = 8 << 20;
 
 /// A task and its places.
 #[derive(Debug)]
@@ -31,20 +31,21 @@ impl PlacedTask {
     }
 }
 
-/// Runs a query for [`COLUMNS`] and adds all attempts. Says whether there was more than fits into a page
-/// by its bytes; the first task always does.
+/// Runs a query for [`COLUMNS`] and adds all attempts. Says whether there was more than fits by its bytes
+/// into a page that has `used` of them already; the first task of a page always does.
 pub(super) fn select(
     connection: &Connection,
     sql: &str,
     params: impl Params,
+    used: usize,
 ) -> Result<(Vec<PlacedTask>, bool)> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
-    let (mut tasks, mut bytes, mut is_cut) = (Vec::new(), 0, false);
+    let (mut tasks, mut bytes, mut is_cut) = (Vec::new(), used, false);
     while let Some(row) = rows.next()? {
         let task = task(row)?;
         bytes += task.bytes();
-        is_cut = bytes > PAGE_BYTES && !tasks.is_empty();
+        is_cut = bytes > PAGE_BYTES && (used > 0 || !tasks.is_empty());
         if is_cut {
             break;
         }
