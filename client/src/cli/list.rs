@@ -36,15 +36,15 @@ pub(super) async fn run(options: ListOptions, client: &Client, printer: Printer)
         left -= page.tasks.len() as u64;
         if printer.is_json {
             print_json(&page.tasks, is_first)?;
-        } else if !page.tasks.is_empty() || is_first {
+        } else if !page.tasks.is_empty() || (is_first && page.next.is_none()) {
             print(&page.tasks)?;
         }
-        is_first = false;
+        is_first &= page.tasks.is_empty();
         match page.next {
             Some(next) if left > 0 => filter.cursor = Some(next),
             next => {
                 if printer.is_json {
-                    say("]")?;
+                    say(if is_first { "[]" } else { "]" })?;
                 } else if next.is_some() {
                     remark("there are more; see --limit and --all");
                 }
@@ -60,9 +60,6 @@ fn print_json(tasks: &[TaskView], is_first: bool) -> Result<(), Failure> {
     for (place, task) in tasks.iter().enumerate() {
         text.extend_from_slice(if is_first && place == 0 { b"[" } else { b",\n" });
         serde_json::to_writer(&mut text, task).map_err(std::io::Error::from)?;
-    }
-    if is_first && tasks.is_empty() {
-        text.push(b'[');
     }
     write(&text)
 }

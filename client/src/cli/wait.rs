@@ -108,7 +108,9 @@ async fn until_ended_in_sight(client: &Client, id: TaskId) -> Result<TaskView, F
 }
 
 fn standing_of(task: &TaskView) -> String {
-    let Some(worker) = &task.worker else { return format!("{} waits", task.id) };
+    let Some(worker) = task.worker.as_ref().filter(|_| task.state == TaskState::Running) else {
+        return format!("{} waits", task.id);
+    };
     let progress = task.progress.as_ref().map_or(String::new(), |progress| {
         let note = progress.note.as_deref().unwrap_or_default();
         format!(", {:.0} % {note}", progress.fraction * 100.0)

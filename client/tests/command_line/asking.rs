@@ -112,6 +112,11 @@ async fn a_group_is_waited_for_though_many_tasks_of_others_stand_before_it() {
     cluster.memory().looks_at = Some(2);
     let late = run(&cluster, &["wait", "--group", "g", "--timeout", "0.5"]).await;
     assert_eq!(late.code, 124, "{late:?}");
+    let listed = run(&cluster, &["list", "--group", "g", "--json"]).await.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(run(&cluster, &["list", "--group", "nobody", "--json"]).await.json(), Value::Array(vec![]));
+    let table = run(&cluster, &["list", "--group", "g"]).await.stdout;
+    assert_eq!((table.matches("STATE").count(), table.lines().count()), (1, 2), "{table}");
 }
 
 #[tokio::test]
