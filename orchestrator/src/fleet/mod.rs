@@ -1,8 +1,8 @@
 //! Does to the engine what the core decided, and tells the core what the engine says.
 //!
-//! `workers.rs` has what is done to one worker's container, `members.rs` how the other orchestrators
-//! are brought back, `takedown.rs` the end of all of it. The loop here only starts jobs and takes in what they bring: a slow engine holds
-//! up nothing but the job that waits for it.
+//! `workers.rs` has what is done to one worker's container, `members.rs` how the other orchestrators are
+//! brought back, `takedown.rs` the end of all of it. The loop here only starts jobs and takes in what they
+//! bring: a slow engine holds up nothing but the job that waits for it.
 
 mod members;
 mod supplies;

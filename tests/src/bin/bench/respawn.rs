@@ -1,6 +1,6 @@
-//! From `kill -9` of a worker until its task runs elsewhere, and until its replacement serves, beside the least that any program needs: it
-//! sees the closed connection, removes the container, makes the same one again, starts it and asks until
-//! it answers.
+//! From `kill -9` of a worker until its task runs elsewhere, and until its replacement serves,
+//! beside the least that any program needs: it sees the closed connection, removes the container,
+//! makes the same one again, starts it and asks until it answers.
 
 use std::time::{Duration, Instant};
 
