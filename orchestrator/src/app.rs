@@ -281,7 +281,6 @@ async fn leave(node: &Node, docker: &Docker, stop_grace: Duration) {
         }
     };
     if timeout(FAREWELL, alone).await.is_ok() {
-        node.journal.write("The last orchestrator leaves and takes the workers along");
         tokio::select! {
             () = take_workers_along(node, docker, &handle, retirement_limit(stop_grace)) => {}
             // They are the next leader's now.
@@ -294,6 +293,11 @@ async fn leave(node: &Node, docker: &Docker, stop_grace: Duration) {
 
 async fn take_workers_along(node: &Node, docker: &Docker, leader: &Handle, limit: Duration) {
     let until = Instant::now() + limit;
+    if let Err(error) = docker.list().await {
+        // An engine that ends asks its containers to end when it answers no more, and waits for them.
+        return node.journal.write(&format!("The last orchestrator leaves, the workers stay: {error}"));
+    }
+    node.journal.write("The last orchestrator leaves and takes the workers along");
     // In this order: what is not made any more is no news to a cluster that needs nothing more.
     let retirement = async { tokio::join!(leader.retire(), docker.make_no_more()) };
     drop(timeout(limit / 2, retirement).await);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clb_protocol::api::{VerdictKind, WorkerState};
 use clb_tests::cluster::expect::container_of;
-use clb_tests::engine::{Gate, kill_together};
+use clb_tests::engine::{Gate, kill_together, stop_together};
 use clb_tests::{SOON, Setup, eventually, sleep};
 
 #[tokio::test]
@@ -48,6 +48,28 @@ async fn an_engine_that_comes_back_without_its_containers_gets_all_of_them_again
         cluster.replacement_of(worker).await;
     }
     cluster.all_end_once(&tasks).await;
+}
+
+#[tokio::test]
+async fn orchestrators_that_an_engine_takes_along_when_it_ends_leave_the_workers_to_the_next() {
+    let gate = Gate::open();
+    let cluster = Setup::new().gate(&gate).start().await;
+    let task = cluster.submit(sleep(5.0)).await;
+    let worker = cluster.worker_of(task).await;
+    gate.go_away();
+    stop_together(&cluster.orchestrators()).await;
+    let mut said = String::new();
+    for orchestrator in cluster.orchestrators() {
+        said += &orchestrator.logs().await;
+    }
+    assert!(said.contains("The last orchestrator leaves, the workers stay"), "{said}");
+    gate.come_back();
+    for orchestrator in cluster.orchestrators() {
+        orchestrator.start().await;
+    }
+    let ended = cluster.ends_once(task).await;
+    assert_eq!(ended.attempts.len(), 1, "{ended:?}");
+    assert_eq!(cluster.worker(&worker.name).await.generation, worker.generation);
 }
 
 #[tokio::test]
