@@ -1,8 +1,9 @@
 //! A model of what surrounds the reducer. It does what the reducer asks, as reality would, and
 //! holds every answer against what must be true. Here: the store, callers, leaders; `engine` is Docker,
-//! `workers` the processes in its containers.
+//! `workers` the processes in its containers, `starts` when a task may be given to one.
 
 mod engine;
+mod starts;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use clb_protocol::api::{PoolSource, TaskState, VerdictKind};
 use clb_protocol::link::Yield;
 use clb_protocol::pool::PoolSpec;
-use clb_protocol::task::{NewTask, Number, RetryOn, TaskSpec, Work};
+use clb_protocol::task::{NewTask, Number, TaskSpec, Work};
 use clb_protocol::{
     AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
 };
@@ -150,13 +151,6 @@ impl World {
             Change::AttemptStarted { task, attempt, worker, epoch, at } => {
                 let row = self.rows.get_mut(task).expect("a task that was accepted");
                 assert!(row.ending.is_none(), "started after its end");
-                assert!(row.task.not_before.is_none_or(|until| until <= *at), "started before its time");
-                let has_failed = |former: &Attempt| {
-                    former.costs
-                        && matches!(former.verdict, Some(VerdictKind::Failed | VerdictKind::TimedOut))
-                };
-                let repeats_losses = row.task.spec.retry.is_some_and(|retry| retry.on == RetryOn::Loss);
-                assert!(!repeats_losses || !row.attempts.values().any(has_failed), "a failure was repeated");
                 let open = Attempt { worker: Some((worker.clone(), *epoch, *at)), ..Attempt::default() };
                 row.attempts.insert(*attempt, open);
             }
@@ -234,6 +228,9 @@ impl World {
     }
 
     fn obey(&mut self, link: LinkNo, order: Order) {
+        if let Order::Run(task, attempt) = order {
+            self.check_start(link, task, attempt);
+        }
         let epoch = self.epoch;
         let Some(process) = self.process(link) else { return };
         match order {
