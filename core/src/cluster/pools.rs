@@ -62,7 +62,9 @@ impl Cluster {
             }
         }
         for (pool, no, standing) in standings {
-            if let Some(slot) = self.slots.get_mut(&(pool, no)) {
+            let key = (pool, no);
+            self.make_slot(&key, now);
+            if let Some(slot) = self.slots.get_mut(&key) {
                 slot.standing = standing;
             }
         }
