@@ -153,6 +153,15 @@ impl Pool {
         self.image = Image::Failed { reason, failures: failures + 1, retry_at: now + wait };
     }
 
+    /// What is done to have the image, while it is.
+    #[must_use]
+    pub fn image_under_way(&self) -> Option<String> {
+        let image = self.spec.image.as_ref()?;
+        let is_under_way = matches!(self.image, Image::Wanted { .. } | Image::Preparing { .. });
+        is_under_way
+            .then(|| format!("the image {image} is looked for, and pulled when it is not on this machine"))
+    }
+
     /// Whether the image is to be looked for now.
     #[must_use]
     pub fn image_is_due(&self, now: Timestamp) -> Option<u32> {

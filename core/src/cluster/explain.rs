@@ -6,9 +6,9 @@ use clb_protocol::api::{
 };
 use clb_protocol::{PoolName, TaskId, Timestamp, ids};
 
-use crate::fleet::Slot;
+use crate::fleet::{Slot, Stage};
 use crate::placement::{Candidate, Placed, Policy, Seen, choose, rank};
-use crate::pool::Image;
+use crate::pool::{Image, Pool};
 use crate::task::{Phase, RunningAttempt, Task};
 
 use super::dispatch::candidate;
@@ -112,7 +112,7 @@ impl Cluster {
             .map_or(String::new(), |reason| format!(": {reason}"));
         let until = match pool.image {
             Image::Failed { retry_at, .. } => Some(retry_at),
-            _ => None,
+            _ => self.next_try(name, now),
         };
         Some(Obstacle {
             reason: WaitReason::PoolFailed,
@@ -158,12 +158,17 @@ impl Cluster {
         if ready.is_empty() {
             let doing: Vec<String> =
                 slots().map(|slot| format!("{} {}", slot.worker_id().name(), what_keeps(slot))).collect();
-            let doing = if doing.is_empty() { "it has none".to_owned() } else { doing.join(", ") };
+            let image = self.pools.get(pool).and_then(Pool::image_under_way);
+            let doing = match image {
+                Some(image) => image,
+                None if doing.is_empty() => "it has none".to_owned(),
+                None => doing.join(", "),
+            };
             return Obstacle {
                 reason: WaitReason::NoWorker,
                 wait: format!("for a worker of pool {pool} that takes tasks: {doing}"),
                 remedy: "Workers that died are replaced by themselves.",
-                until: None,
+                until: self.next_try(pool, now),
             };
         }
         if ready.iter().any(|candidate| candidate.running < candidate.slots) {
@@ -181,6 +186,15 @@ impl Cluster {
                      would start it sooner.",
             until: None,
         }
+    }
+
+    /// When the next worker is made that backs off now.
+    fn next_try(&self, pool: &PoolName, now: Timestamp) -> Option<Timestamp> {
+        let tries = self.pool_slots(pool).filter_map(|slot| match slot.stage {
+            Stage::Vacant { not_before } if not_before > now => Some(not_before),
+            _ => None,
+        });
+        tries.min()
     }
 
     fn candidates_now(&self, pool: &PoolName, id: TaskId, now: Timestamp) -> Vec<CandidateView> {

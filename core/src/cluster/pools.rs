@@ -339,7 +339,7 @@ fn standing_of(
     if pool.wanted() > 0 && !is_up {
         return match trouble() {
             Some(reason) => (PoolState::Failed, Some(reason)),
-            None => (PoolState::Preparing, None),
+            None => (PoolState::Preparing, pool.image_under_way()),
         };
     }
     let is_moving = |slot: &&Slot| slot.no.0 > pool.wanted() || pool.is_outdated(slot, builds);

@@ -427,6 +427,9 @@ fn a_task_that_waits_for_its_pool_says_what_is_with_the_pool() {
     let why = |c: &World, task| c.cluster.explain(task, c.now).expect("an open task");
     c.put("tools", spec(1));
     let (task, _) = c.submit_to("tools");
+    let explained = why(&c, task);
+    assert!(explained.summary.contains("the image tools is looked for"), "{}", explained.summary);
+    assert_eq!(c.pool("tools").reason.map(|reason| reason.contains("pulled")), Some(true));
     let version = c.cluster.pools.get(&"tools".into()).map(|pool| pool.version(SlotNo(1)));
     c.tell(Input::ImageFailed {
         pool: "tools".into(),
@@ -438,6 +441,12 @@ fn a_task_that_waits_for_its_pool_says_what_is_with_the_pool() {
     let waiting = explained.waiting.unwrap();
     assert_eq!(waiting.reason, WaitReason::PoolFailed);
     assert!(waiting.until.is_some_and(|until| until > c.now));
+    c.missing_images.clear();
+    c.broken = Some(spec(1).cpus);
+    c.pass(Duration::from_secs(2));
+    c.act();
+    let waiting = why(&c, task).waiting.unwrap();
+    assert!(waiting.until.is_some_and(|until| until > c.now), "it backs off: {waiting:?}");
     c.tell(Input::PoolPaused { name: "tools".into(), is_paused: true });
     assert_eq!(why(&c, task).waiting.unwrap().reason, WaitReason::PoolPaused);
 }
