@@ -136,7 +136,7 @@ async fn live(node: Arc<Node>, docker: Docker, myself: Option<Arc<Myself>>) {
                 return;
             }
             node.journal.write(seed::RECOVERED);
-            node.play(Role::Leaderless);
+            node.play(Role::Leaderless { why: None });
         }
         let mut turn = std::pin::pin!(async {
             let turn = wait_for_turn(&node, &docker).await;
@@ -160,6 +160,7 @@ async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<&Arc<Myself>>, t
         Err(StoreError::LeaseLost { .. }) => return,
         Err(error) => {
             node.journal.write(&format!("Cannot lead: {error}"));
+            node.play(Role::Leaderless { why: Some(error.to_string()) });
             if let (StoreError::Busy { .. }, Some(lease)) = (&error, &turn.former) {
                 end_frozen(node, docker, &lease.holder).await;
             }
@@ -187,7 +188,7 @@ async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<&Arc<Myself>>, t
     let _hands = AbortOnDrop(fleet);
     node.play(Role::Leading(Leading { epoch, since: now, handle }));
     let end = term.run().await;
-    node.play(Role::Leaderless);
+    node.play(Role::Leaderless { why: None });
     match end {
         End::Fenced(current) => {
             node.journal.write(&format!("Stands by: epoch {epoch} is over, epoch {current} has begun"));

@@ -62,8 +62,8 @@ pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Turn {
         let lease = match read_lease(node).await {
             Ok(lease) => lease,
             Err(error) => {
-                node.play(Role::Leaderless);
                 let text = error.to_string();
+                node.play(Role::Leaderless { why: Some(text.clone()) });
                 if text != complaint {
                     node.journal.write(&text);
                     complaint = text;

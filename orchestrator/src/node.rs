@@ -25,7 +25,10 @@ pub(crate) enum Role {
     /// It stands by for this leader.
     Following(Lease),
     /// Nobody leads that it knows of.
-    Leaderless,
+    Leaderless {
+        /// What keeps it from leading itself, for people.
+        why: Option<String>,
+    },
     /// It simulates a crash.
     Crashed,
 }
@@ -70,7 +73,7 @@ impl Node {
             store,
             journal: Arc::default(),
             roster: Arc::default(),
-            role: watch::Sender::new(Role::Leaderless),
+            role: watch::Sender::new(Role::Leaderless { why: None }),
             crashed: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
         }
@@ -89,7 +92,7 @@ impl Node {
     /// What it does once somebody leads; `None` when that takes too long.
     pub(crate) async fn led(&self) -> Option<Role> {
         let mut role = self.role.subscribe();
-        let led = role.wait_for(|role| !matches!(role, Role::Leaderless));
+        let led = role.wait_for(|role| !matches!(role, Role::Leaderless { .. }));
         timeout(LEADER_WAIT, led).await.ok()?.ok().map(|role| role.clone())
     }
 

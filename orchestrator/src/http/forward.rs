@@ -94,6 +94,9 @@ pub(super) async fn to_leader(State(door): State<Door>, request: Request, next: 
         Some(Role::Leading(_)) => next.run(request).await,
         Some(Role::Following(lease)) => door.forwarder.send(&lease.url, request).await,
         Some(Role::Crashed) => (StatusCode::IM_A_TEAPOT, clb_protocol::seed::TEAPOT).into_response(),
-        Some(Role::Leaderless) | None => Refusal::no_leader().into_response(),
+        Some(Role::Leaderless { .. }) | None => match door.node.role() {
+            Role::Leaderless { why } => Refusal::leaderless(why.as_deref()).into_response(),
+            _ => Refusal::no_leader().into_response(),
+        },
     }
 }

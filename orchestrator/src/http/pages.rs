@@ -37,7 +37,7 @@ pub(super) async fn status(State(door): State<Door>) -> Result<Html<String>, Ref
     let (role, leader) = match &role_now {
         Role::Leading(_) => ("leader", None),
         Role::Following(lease) => ("standby", Some((lease.holder.to_string(), lease.public_url.clone()))),
-        Role::Leaderless => ("looking for a leader", None),
+        Role::Leaderless { .. } => ("looking for a leader", None),
         Role::Crashed => ("simulating a crash", None),
     };
     let standing = match &role_now {

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use clb_core::fleet::Standing;
@@ -16,6 +16,7 @@ use clb_protocol::task::escape;
 
 use super::problem::Refusal;
 use super::system::address_of;
+use super::tasks::{is_media_type, unsupported};
 use super::{Door, Named};
 use crate::definitions::{broken_name, broken_spec, segments};
 use crate::leader::Refused;
@@ -31,7 +32,15 @@ pub(super) async fn show(State(door): State<Door>, name: Named) -> Result<Json<P
     pools.into_iter().find(|pool| pool.name == name).map(Json).ok_or_else(unknown_pool)
 }
 
-pub(super) async fn put(State(door): State<Door>, name: Named, body: Bytes) -> Result<Response, Refusal> {
+pub(super) async fn put(
+    State(door): State<Door>,
+    name: Named,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    if !is_media_type(&headers, "application/json") {
+        return Err(unsupported());
+    }
     let Ok(Path(name)) = name else { return Err(Refusal::invalid(broken_name("").into_iter().collect())) };
     let spec = parse(&body)?;
     let mut errors: Vec<FieldError> = broken_name(&name).into_iter().collect();

@@ -25,6 +25,12 @@ impl Refusal {
         Self::unavailable("No orchestrator leads at the moment; send the request again.")
     }
 
+    pub(super) fn leaderless(why: Option<&str>) -> Self {
+        let because =
+            |why| format!("No orchestrator leads at the moment, for {why}; send the request again.");
+        why.map_or_else(Self::no_leader, |why| Self::unavailable(because(why)))
+    }
+
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
         Self(clb_door::Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1))
     }

@@ -153,7 +153,8 @@ pub(super) async fn logs(
 pub(super) async fn ready(State(door): State<Door>) -> Result<&'static str, Refusal> {
     match door.node.role() {
         Role::Leading(_) | Role::Following(_) => {}
-        Role::Leaderless | Role::Crashed => return Err(Refusal::no_leader()),
+        Role::Leaderless { why } => return Err(Refusal::leaderless(why.as_deref())),
+        Role::Crashed => return Err(Refusal::no_leader()),
     }
     door.read(crate::store::Reader::lease).await?;
     Ok("ready\n")

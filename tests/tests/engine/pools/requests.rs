@@ -1,6 +1,7 @@
 //! What is asked wrongly is refused with what is wrong.
 
 use clb_tests::Cluster;
+use clb_tests::http::Call;
 use serde_json::{Value, json};
 
 fn with(field: &str, value: Value) -> Value {
@@ -39,6 +40,26 @@ async fn a_spec_that_is_none_is_refused_by_its_pointers() {
     for name in ["Bad", "-bad", "worker", "orchestrator", "a_b"] {
         let answer = cluster.put_pool(name, &json!({"image": "a"})).await;
         assert_eq!((answer.status, answer.problem().errors[0].pointer.as_str()), (422, ""), "{name}");
+    }
+    assert!(cluster.try_pool("bad").await.is_err());
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_spec_in_json_is_refused() {
+    let cluster = Cluster::shared().await;
+    for door in cluster.doors() {
+        let put = |kind: &str, body: String| {
+            Call::new("PUT", door.url("/api/v1/pools/bad")).header("content-type", kind).body(body)
+        };
+        let bodies = [
+            (415, "text/plain", r#"{"image": "a"}"#.to_owned()),
+            (400, "application/json", r#"{"image": "#.to_owned()),
+            (413, "application/json", " ".repeat(2 << 20)),
+        ];
+        for (status, kind, body) in bodies {
+            let answer = put(kind, body).send().await;
+            assert_eq!((answer.status, answer.problem().status), (status, status));
+        }
     }
     assert!(cluster.try_pool("bad").await.is_err());
 }

@@ -22,7 +22,9 @@ async fn a_store_that_may_not_be_written_is_said_and_healed_without_a_loss() {
     .await;
     for door in cluster.doors() {
         let refused = door.submit(&sleep(0.1)).await.unwrap();
-        assert_eq!(refused.problem().status, 503);
+        let problem = refused.problem();
+        assert_eq!(problem.status, 503);
+        assert!(problem.detail.to_lowercase().contains("read"), "it does not say why: {}", problem.detail);
         assert!(refused.headers.contains_key("retry-after"));
     }
 
