@@ -59,6 +59,21 @@ async fn a_batch_whose_answer_was_lost_is_submitted_once_too() {
 }
 
 #[tokio::test]
+async fn large_tasks_go_in_as_many_requests_as_they_need() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let mut large = request();
+    large.group = Some("g".repeat(1 << 20));
+    let mut requests = vec![large; 40];
+    for request in &mut requests {
+        request.id = Some(TaskId::now());
+    }
+    let entries = cluster.client().submit_many(requests.clone()).await.unwrap();
+    let asked: Vec<Option<TaskId>> = requests.iter().map(|request| request.id).collect();
+    assert_eq!(entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), asked);
+    assert_eq!(cluster.all[0].asked(), ["POST /api/v1/tasks/batch"; 3]);
+}
+
+#[tokio::test]
 async fn a_client_waits_for_a_leader_until_there_is_one() {
     let cluster = StandIns::start([Manner::Answers(503), Manner::Answers(503)]).await;
     let client = cluster.client();

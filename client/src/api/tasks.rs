@@ -16,6 +16,9 @@ use crate::Error;
 
 /// How many tasks go in one request; the cluster takes up to 10,000.
 const BATCH: usize = 5_000;
+/// A request is sent once it has so many bytes; one task more, which has 1 MiB at most, still fits in the 32 MiB that
+/// the cluster takes.
+const BATCH_BYTES: usize = 16 << 20;
 /// How long one request may wait for the end of a task; the cluster allows 60 s.
 const LONGEST_HOLD: Duration = Duration::from_secs(30);
 const CONFLICT: u16 = 409;
@@ -50,12 +53,18 @@ impl Client {
     /// after an error the first of them may be accepted, so set the ids yourself to call again.
     pub async fn submit_many(&self, mut requests: Vec<TaskRequest>) -> Result<Vec<BatchEntry>, Error> {
         let mut entries = Vec::with_capacity(requests.len());
+        let (mut lines, mut count) = (Vec::new(), 0);
         for request in &mut requests {
             request.id.get_or_insert_with(TaskId::now);
+            write_line(&mut lines, request)?;
+            count += 1;
+            if count == BATCH || lines.len() >= BATCH_BYTES {
+                entries.extend(self.submit_lines(std::mem::take(&mut lines).into()).await?);
+                count = 0;
+            }
         }
-        for batch in requests.chunks(BATCH) {
-            let answers: Vec<BatchEntry> = self.ask(Call::post("/api/v1/tasks/batch", &batch)?).await?;
-            entries.extend(answers);
+        if count > 0 {
+            entries.extend(self.submit_lines(lines.into()).await?);
         }
         Ok(entries)
     }
@@ -142,6 +151,12 @@ impl Client {
         }
         self.ask(call).await
     }
+}
+
+fn write_line(lines: &mut Vec<u8>, request: &TaskRequest) -> Result<(), Error> {
+    let written = serde_json::to_writer(&mut *lines, request);
+    lines.push(b'\n');
+    written.map_err(|source| Error::Unreadable { asked: "/api/v1/tasks/batch".to_owned(), source })
 }
 
 fn task_path(id: TaskId) -> String {

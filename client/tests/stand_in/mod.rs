@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, Sse};
@@ -265,6 +265,8 @@ fn routes(face: Face) -> Router {
         .merge(more::routes())
         .route("/api/v1/events", get(events))
         .route("/link/v1/logs", post(logs))
+        // As the cluster has it.
+        .layer(DefaultBodyLimit::max(32 << 20))
         .layer(from_fn_with_state(face.clone(), behave))
         .with_state(face)
 }
