@@ -33,9 +33,18 @@ pub(super) struct TaskOptions {
             .try_map(|name| RetryOn::named(&name).ok_or("it is neither any nor loss"))
     )]
     pub(super) retry_on: Option<RetryOn>,
-    /// How long it rests after its first failed attempt; twice as long after each further one
+    /// How long it rests after its first failed attempt, and longer after each further one
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) retry_delay: Option<f64>,
+    /// How many times as long as the rest before each rest is (2 when left out)
+    #[arg(long, value_name = "N")]
+    pub(super) retry_factor: Option<f64>,
+    /// How long it rests at most (30 s when left out)
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
+    pub(super) retry_max_delay: Option<f64>,
+    /// By up to which fraction of it each rest is made shorter or longer, from 0 to 1
+    #[arg(long, value_name = "FRACTION")]
+    pub(super) retry_jitter: Option<f64>,
     /// It does not run before this time, as 2026-01-31T03:00:00Z or +90m; an absolute one together with an id or a
     /// key, for the same id must come with the same task
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -49,6 +58,9 @@ pub(super) struct TaskOptions {
     /// A variable of its environment; may be given several times
     #[arg(long = "env", short = 'e', value_name = "NAME=TEXT", value_parser = parse_pair)]
     pub(super) env: Vec<(String, String)>,
+    /// An exit code with which it has succeeded, instead of 0; may be given several times
+    #[arg(long = "success-code", value_name = "CODE")]
+    pub(super) success_codes: Vec<u8>,
     /// The absolute path where it runs
     #[arg(long, short = 'w', value_name = "DIRECTORY")]
     pub(super) working_dir: Option<String>,
@@ -61,6 +73,9 @@ impl TaskOptions {
         let mut command = Command::new(argv);
         command.env = self.env.iter().cloned().collect();
         command.working_dir.clone_from(&self.working_dir);
+        if !self.success_codes.is_empty() {
+            command.success_codes = self.success_codes.iter().copied().collect();
+        }
         Ok(command)
     }
 
@@ -72,7 +87,14 @@ impl TaskOptions {
         task.priority = self.priority;
         task.timeout = self.timeout;
         task.max_attempts = self.max_attempts.map(i64::from);
-        let retry = RetryRequest { on: self.retry_on, delay: self.retry_delay, ..RetryRequest::default() };
+        let retry = RetryRequest {
+            max_attempts: None,
+            on: self.retry_on,
+            delay: self.retry_delay,
+            factor: self.retry_factor,
+            max_delay: self.retry_max_delay,
+            jitter: self.retry_jitter,
+        };
         task.retry = (retry != RetryRequest::default()).then_some(retry);
         task.not_before = self.not_before;
         task.group.clone_from(&self.group);

@@ -7,7 +7,8 @@ use crate::stand_in::{Manner, StandIns};
 #[tokio::test]
 async fn a_submission_prints_the_id_and_says_all_that_was_asked_for() {
     let cluster = StandIns::start([Manner::Serves]).await;
-    let line = "submit --pool p --priority -7 --timeout 1h30m --max-attempts 5 --retry-on loss --retry-delay 2 --group g --label a=b \
+    let line = "submit --pool p --priority -7 --timeout 1h30m --max-attempts 5 --retry-on loss --retry-delay 2 \
+                --retry-factor 1.5 --retry-max-delay 1m --retry-jitter 0.1 --success-code 0 --success-code 3 --group g --label a=b \
                 --env C=d --working-dir /data --not-before 2030-01-01T00:00:00Z --stdin - -- echo -n x";
     let arguments: Vec<&str> = line.split_whitespace().collect();
     let done = run_with_input(&cluster, &arguments, "input").await;
@@ -16,8 +17,8 @@ async fn a_submission_prints_the_id_and_says_all_that_was_asked_for() {
     let memory = cluster.memory();
     let expected = json!({
         "id": done.stdout.trim(), "kind": "command", "command": ["echo", "-n", "x"], "env": { "C": "d" },
-        "stdin": "input", "working_dir": "/data", "success_codes": [0], "pool": "p", "priority": -7,
-        "timeout": 5400.0, "max_attempts": 5, "retry": { "on": "loss", "delay": 2.0 }, "group": "g", "labels": { "a": "b" },
+        "stdin": "input", "working_dir": "/data", "success_codes": [0, 3], "pool": "p", "priority": -7,
+        "timeout": 5400.0, "max_attempts": 5, "retry": { "on": "loss", "delay": 2.0, "factor": 1.5, "max_delay": 60.0, "jitter": 0.1 }, "group": "g", "labels": { "a": "b" },
         "not_before": "2030-01-01T00:00:00.000000Z",
     });
     assert_eq!(memory.submissions, [expected]);
