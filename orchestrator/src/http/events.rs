@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use clb_protocol::api::{ClusterView, WorkerView};
 use futures::stream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Door;
@@ -29,6 +29,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const STATES_EVERY: Duration = Duration::from_millis(500);
 /// After how long without an event a comment shows that the connection lives.
 const COMMENT_AFTER: Duration = Duration::from_secs(1);
+
+/// How many may listen at once.
+pub(super) const MOST_LISTENERS: usize = 256;
 
 /// The types of events.
 const TYPES: [&str; 4] = ["task", "worker", "cluster", "log"];
@@ -45,6 +48,7 @@ struct Listener {
     cluster: Option<ClusterView>,
     workers: BTreeMap<String, WorkerView>,
     said_at: Instant,
+    _permit: OwnedSemaphorePermit,
 }
 
 pub(super) async fn stream(
@@ -55,6 +59,7 @@ pub(super) async fn stream(
     let mut query = Query::parse(query.as_deref())?;
     let types = types(query.text("types"))?;
     query.finish()?;
+    let permit = Arc::clone(&door.listeners).try_acquire_owned().map_err(|_| too_many())?;
     let (feed, news) = door.leader()?.events();
     let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let resumed = last.map(|id| feed.after(id));
@@ -72,6 +77,7 @@ pub(super) async fn stream(
         cluster: None,
         workers: BTreeMap::new(),
         said_at: Instant::now(),
+        _permit: permit,
     };
     let events = stream::unfold(listener, |mut listener| async move {
         let piece = listener.next().await?;
@@ -79,6 +85,10 @@ pub(super) async fn stream(
     });
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(events)).into_response())
+}
+
+fn too_many() -> Refusal {
+    Refusal::too_many(format!("{MOST_LISTENERS} others listen to events now; try again later."))
 }
 
 fn types(text: Option<String>) -> Result<Vec<String>, Refusal> {

@@ -52,9 +52,19 @@ pub(crate) struct Door {
     node: Arc<Node>,
     forwarder: forward::Forwarder,
     readers: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
 }
 
 impl Door {
+    fn new(node: Arc<Node>) -> Self {
+        Self {
+            node,
+            forwarder: forward::Forwarder::new(),
+            readers: Arc::new(Semaphore::new(output::MOST_READERS)),
+            listeners: Arc::new(Semaphore::new(events::MOST_LISTENERS)),
+        }
+    }
+
     /// The leader of this very process, which the guard has seen to.
     fn leader(&self) -> Result<Handle, Refusal> {
         match self.node.role() {
@@ -87,9 +97,7 @@ impl Door {
 
 /// Serves until it is aborted.
 pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener) {
-    let readers = Arc::new(Semaphore::new(output::MOST_READERS));
-    let door = Door { node, forwarder: forward::Forwarder::new(), readers };
-    let app = router(door);
+    let app = router(Door::new(node));
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // A connection without it is only slower.
         drop(stream.set_nodelay(true));

@@ -95,8 +95,7 @@ pub(super) async fn show(
 }
 
 fn too_many() -> Refusal {
-    let detail = format!("{MOST_READERS} others read outputs now; try again later.");
-    Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    Refusal::too_many(format!("{MOST_READERS} others read outputs now; try again later."))
 }
 
 fn not_kept() -> Refusal {

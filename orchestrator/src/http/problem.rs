@@ -36,7 +36,11 @@ impl Refusal {
     }
 
     pub(super) fn queue_full() -> Self {
-        let detail = "Too many tasks wait; send it again later.";
+        Self::too_many("Too many tasks wait; send it again later.")
+    }
+
+    /// There is room for no more of it now.
+    pub(super) fn too_many(detail: impl Into<String>) -> Self {
         Self(clb_door::Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1))
     }
 

@@ -1,4 +1,4 @@
-//! Requests for outputs to an orchestrator that leads, without a socket.
+//! Requests for outputs and events to an orchestrator that leads, without a socket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use clap::Parser;
 use clb_protocol::link::{ContainerIdentity, ContainerRole, Yield};
 use clb_protocol::task::{Argv, Command, CommandResult, Exit, NewTask, Output, Truncated, Work};
 use clb_protocol::{AttemptNo, TaskId, Timestamp};
-use http::Request;
+use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use crate::config::{Cli, Command as Subcommand};
 use crate::leader::tests::{Bench, task};
 use crate::node::Leading;
 
+const ONE: HeaderValue = HeaderValue::from_static("1");
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn app(bench: &Bench) -> Router {
@@ -33,8 +34,7 @@ fn app(bench: &Bench) -> Router {
     let node = Node::new(*options, identity, Arc::clone(&bench.store) as Arc<dyn crate::store::Store>);
     let leading = Leading { epoch: bench.epoch, since: Timestamp::now(), handle: bench.handle.clone() };
     node.play(Role::Leading(leading));
-    let readers = Arc::new(Semaphore::new(output::MOST_READERS));
-    router(Door { node: Arc::new(node), forwarder: forward::Forwarder::new(), readers })
+    router(Door::new(Arc::new(node)))
 }
 
 async fn get(app: &Router, path: &str) -> Response {
@@ -138,11 +138,28 @@ async fn too_many_readers_are_refused_until_one_goes_away() {
         readers.push(output(&app, new.id, "?follow=true").await);
     }
     let refused = output(&app, new.id, "").await;
-    assert_eq!(refused.status(), 429);
+    assert_eq!((refused.status(), &refused.headers()["retry-after"]), (StatusCode::TOO_MANY_REQUESTS, &ONE));
     drop(readers);
     let until = tokio::time::Instant::now() + PATIENCE;
     while output(&app, new.id, "").await.status() != 200 {
         assert!(tokio::time::Instant::now() < until, "nobody made room");
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn too_many_listeners_are_refused_until_one_goes_away() {
+    const EVENTS: &str = "/api/v1/events?types=task";
+    let bench = Bench::start();
+    let app = app(&bench);
+    let mut listeners = Vec::new();
+    for _ in 0..256 {
+        listeners.push(get(&app, EVENTS).await);
+    }
+    assert!(listeners.iter().all(|listener| listener.status() == StatusCode::OK));
+    let refused = get(&app, EVENTS).await;
+    assert_eq!((refused.status(), &refused.headers()["retry-after"]), (StatusCode::TOO_MANY_REQUESTS, &ONE));
+    assert_eq!(get(&app, "/api/v1/events?types=weather").await.status(), 422);
+    drop(listeners.pop());
+    assert_eq!(get(&app, EVENTS).await.status(), StatusCode::OK);
 }
