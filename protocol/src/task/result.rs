@@ -19,7 +19,7 @@ pub const MAX_OUTPUT_BYTES: usize = 1 << 20;
 /// place and `stdout_base64` has them exactly. Of more than [`MAX_OUTPUT_BYTES`] the middle is left
 /// out: `stdout_truncated` is `{"at", "dropped_bytes"}`, where `at` is the byte of the output before
 /// which they are missing. `oom` is `{"peak_bytes", "limit_bytes"}`, each where it is known, when the
-/// kernel killed the program over the memory limit of its worker.
+/// kernel killed processes over the memory limit of its worker while the program ran, and it failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommandResult {
     /// How the program ended.
@@ -30,7 +30,7 @@ pub struct CommandResult {
     pub stderr: Output,
     /// From its start until the last of its descendants was gone, in seconds.
     pub duration: f64,
-    /// The memory of the worker, when the kernel killed the program over it.
+    /// The memory of the worker, when the kernel killed processes over it and the program failed.
     pub oom: Option<OutOfMemory>,
 }
 

@@ -87,6 +87,33 @@ async fn one_that_eats_all_memory_is_killed_alone_and_says_of_what() {
 }
 
 #[tokio::test]
+async fn one_whose_child_eats_all_memory_says_so_when_it_fails_and_nothing_when_it_succeeds() {
+    const LIMIT: u64 = 64 << 20;
+    const CHILD: &[u8] = b"signal: 9 (SIGKILL)\n";
+    let cluster = Setup::new()
+        .workers(1)
+        .kind(WorkerKind::WithFixture)
+        .option("CLB_WORKER_MEMORY", "64m")
+        .start()
+        .await;
+    let fails = steps(&["child-eats", "4096", "warn", "no child", "exit", "2"]);
+    let fails = cluster.end_of(cluster.submit(fails).await).await;
+    let gave = result(&fails);
+    let (code, message) = error(&fails);
+    assert_eq!((gave.exit, &gave.stdout.bytes[..]), (Exit::Code(2), CHILD));
+    assert_eq!((code, gave.oom.unwrap().limit_bytes), ("oom", Some(LIMIT)));
+    assert!(message.contains("exit code 2, after the kernel killed a process over"), "{message}");
+    assert!(message.ends_with(": no child"), "{message}");
+    let succeeds = cluster.end_of(cluster.submit(steps(&["child-eats", "4096"])).await).await;
+    let gave = result(&succeeds);
+    assert_eq!((succeeds.state, &gave.stdout.bytes[..]), (TaskState::Succeeded, CHILD));
+    assert_eq!(gave.oom, None);
+    let fails = cluster.end_of(cluster.submit(steps(&["exit", "2"])).await).await;
+    assert_eq!((error(&fails).0, result(&fails).oom), ("failed", None));
+    lives_on(&cluster, &fails).await;
+}
+
+#[tokio::test]
 async fn a_flood_keeps_its_beginning_and_its_end() {
     let cluster = Cluster::shared().await;
     let task = steps(&["say", "first", "flood", "100", "say", "last"]);

@@ -56,7 +56,7 @@ impl Memory {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -67,6 +67,17 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         folder
+    }
+
+    pub(in super::super) fn container_with_kills(kills: u64) -> (tempfile::TempDir, Memory) {
+        let folder = folder(&[
+            ("cgroup.controllers", "cpu memory\n"),
+            ("memory.events", &format!("oom_kill {kills}\n")),
+            ("memory.peak", "1048576\n"),
+            ("memory.max", "1048576\n"),
+        ]);
+        let memory = Memory::below(folder.path(), "0::/\n");
+        (folder, memory)
     }
 
     #[test]

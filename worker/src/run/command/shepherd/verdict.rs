@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clb_protocol::link::{Cause, Failure, Yield};
-use clb_protocol::task::{Command, CommandResult, Exit, Output};
+use clb_protocol::task::{Command, CommandResult, Exit, OutOfMemory, Output};
 use rustix::process::{Signal, WaitStatus};
 use serde_json::value::to_raw_value;
 
@@ -35,9 +35,10 @@ pub(super) fn exit(status: WaitStatus) -> Option<Exit> {
 /// What the attempt gives.
 pub(super) fn judge(command: &Command, memory: &Memory, seen: Seen) -> Yield {
     let Some(exit) = seen.exit else { return Yield::failed("nobody saw how its program ended") };
-    let is_killed =
-        matches!(exit, Exit::Code(KILLED_IN_SHELL)) || exit == Exit::Signal(Signal::KILL.as_raw());
-    let is_oom = is_killed
+    let is_success = matches!(exit, Exit::Code(code) if command.is_success(code));
+    // The count is the whole container's, and who reaps its own children alone knows how they ended: a
+    // program that fails for another reason while a neighbour's is killed is told as out of memory, too.
+    let is_oom = !is_success
         && seen.stopped.is_none()
         && seen.kills_before.is_some_and(|before| memory.kills() > Some(before));
     let oom = is_oom.then(|| memory.extent());
@@ -56,23 +57,31 @@ pub(super) fn judge(command: &Command, memory: &Memory, seen: Seen) -> Yield {
     match (seen.stopped, exit) {
         (Some(StopGives::Cancelled), _) => return Yield::Cancelled(Some(result)),
         (Some(StopGives::TimedOut), _) => return Yield::TimedOut(Some(result)),
-        (None, Exit::Code(code)) if command.is_success(code) => return Yield::Succeeded(result),
+        (None, _) if is_success => return Yield::Succeeded(result),
         (None, _) => {}
     }
-    let (cause, what) = match (oom, exit) {
-        (Some(oom), _) => (Cause::Oom, out_of_memory(oom.peak_bytes, oom.limit_bytes)),
-        (None, Exit::Code(code)) => (Cause::Exited(code), format!("exit code {code}")),
-        (None, Exit::Signal(signal)) => (Cause::Killed(signal), killed_by(signal)),
+    let (cause, what) = match exit {
+        Exit::Code(code) => (Cause::Exited(code), format!("exit code {code}")),
+        Exit::Signal(signal) => (Cause::Killed(signal), killed_by(signal)),
+    };
+    let (cause, what) = match oom {
+        Some(oom) if was_killed(exit) => (Cause::Oom, format!("killed by the kernel {}", over(oom))),
+        Some(oom) => (Cause::Oom, format!("{what}, after the kernel killed a process {}", over(oom))),
+        None => (cause, what),
     };
     let error = last_line.map_or_else(|| what.clone(), |line| format!("{what}: {line}"));
     Yield::Failed(Failure { cause, error, result: Some(result) })
 }
 
-fn out_of_memory(peak: Option<u64>, limit: Option<u64>) -> String {
+fn was_killed(exit: Exit) -> bool {
+    matches!(exit, Exit::Code(KILLED_IN_SHELL)) || exit == Exit::Signal(Signal::KILL.as_raw())
+}
+
+fn over(memory: OutOfMemory) -> String {
     let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let peak = peak.map(|peak| format!(", peak {}", mebibytes(peak))).unwrap_or_default();
-    let limit = limit.map(|limit| format!(" of {}", mebibytes(limit))).unwrap_or_default();
-    format!("killed by the kernel over the worker's memory limit{limit}{peak}")
+    let peak = memory.peak_bytes.map(|peak| format!(", peak {}", mebibytes(peak))).unwrap_or_default();
+    let limit = memory.limit_bytes.map(|limit| format!(" of {}", mebibytes(limit))).unwrap_or_default();
+    format!("over the worker's memory limit{limit}{peak}")
 }
 
 fn killed_by(signal: i32) -> String {
@@ -111,7 +120,11 @@ fn last_line(stderr: &Output) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use clb_protocol::task::Argv;
+    use serde_json::value::RawValue;
+
     use super::*;
+    use crate::run::command::shepherd::memory::tests::container_with_kills;
 
     #[test]
     fn the_last_line_that_says_something_is_quoted_and_no_more() {
@@ -123,8 +136,60 @@ mod tests {
 
     #[test]
     fn peak_and_limit_are_told_where_they_are_known() {
-        let words = out_of_memory(Some(3 << 19), Some(1 << 20));
-        assert_eq!(words, "killed by the kernel over the worker's memory limit of 1.0 MiB, peak 1.5 MiB");
-        assert_eq!(out_of_memory(None, None), "killed by the kernel over the worker's memory limit");
+        let all = OutOfMemory { peak_bytes: Some(3 << 19), limit_bytes: Some(1 << 20) };
+        assert_eq!(over(all), "over the worker's memory limit of 1.0 MiB, peak 1.5 MiB");
+        let nothing = OutOfMemory { peak_bytes: None, limit_bytes: None };
+        assert_eq!(over(nothing), "over the worker's memory limit");
+    }
+
+    /// The cause and the words of a program that ends in a container of which 3 processes were killed.
+    fn verdict(exit: Exit, kills_before: u64, stopped: Option<StopGives>) -> Option<(Cause, String)> {
+        let (_folder, memory) = container_with_kills(3);
+        let nothing = || Output { bytes: Vec::new(), truncated: None };
+        let seen = Seen {
+            exit: Some(exit),
+            stopped,
+            stdout: nothing(),
+            stderr: nothing(),
+            duration: Duration::ZERO,
+            kills_before: Some(kills_before),
+        };
+        let oom = |result: &RawValue| serde_json::from_str::<CommandResult>(result.get()).unwrap().oom;
+        match judge(&Command::new(Argv::new::<&str>("true", [])), &memory, seen) {
+            Yield::Succeeded(result) | Yield::TimedOut(Some(result)) => {
+                assert_eq!(oom(&result), None);
+                None
+            }
+            Yield::Failed(Failure { cause, error, result }) => {
+                let extent = (cause == Cause::Oom).then(|| memory.extent());
+                assert_eq!(oom(&result.unwrap()), extent);
+                Some((cause, error))
+            }
+            gave => panic!("{gave:?}"),
+        }
+    }
+
+    #[test]
+    fn a_failure_is_out_of_memory_when_the_kernel_killed_anything_meanwhile() {
+        let over = "over the worker's memory limit of 1.0 MiB, peak 1.0 MiB";
+        let itself = Some((Cause::Oom, format!("killed by the kernel {over}")));
+        for exit in [Exit::Signal(9), Exit::Code(137)] {
+            assert_eq!(verdict(exit, 2, None), itself);
+        }
+        for (exit, what) in
+            [(Exit::Code(2), "exit code 2"), (Exit::Signal(6), "killed by signal 6 (SIGABRT)")]
+        {
+            let words = format!("{what}, after the kernel killed a process {over}");
+            assert_eq!(verdict(exit, 2, None), Some((Cause::Oom, words)));
+        }
+    }
+
+    #[test]
+    fn nothing_is_out_of_memory_that_succeeded_or_was_stopped_or_saw_nobody_killed() {
+        assert_eq!(verdict(Exit::Code(0), 2, None), None);
+        assert_eq!(verdict(Exit::Code(1), 2, Some(StopGives::TimedOut)), None);
+        assert_eq!(verdict(Exit::Code(2), 3, None), Some((Cause::Exited(2), "exit code 2".to_owned())));
+        let killed = Some((Cause::Killed(9), "killed by signal 9 (SIGKILL)".to_owned()));
+        assert_eq!(verdict(Exit::Signal(9), 3, None), killed);
     }
 }
