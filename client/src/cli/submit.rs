@@ -143,7 +143,8 @@ async fn wait(options: &SubmitOptions, client: &Client, printer: Printer) -> Don
     let followed = interruptible(live::follow(client, task, Gaps::Unmarked), hint).await?;
     explain_end(&followed.task);
     let code = code_of(&followed.task);
-    Ok(if code == OK && followed.is_incomplete { NOT_THE_COMMAND } else { code })
+    let has_succeeded = followed.task.state == TaskState::Succeeded;
+    Ok(if has_succeeded && followed.is_incomplete { NOT_THE_COMMAND } else { code })
 }
 
 /// Waits for as long as it takes.

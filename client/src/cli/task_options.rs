@@ -4,7 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clb_client::protocol::task::{Argv, Command, RetryOn, RetryRequest, TaskRequest, Work};
 use clb_client::protocol::{TaskId, Timestamp};
 
-use super::values::{parse_pair, parse_seconds, parse_time};
+use super::values::{parse_number, parse_pair, parse_seconds, parse_time};
 use crate::failure::Failure;
 
 /// See the module.
@@ -37,13 +37,13 @@ pub(super) struct TaskOptions {
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) retry_delay: Option<f64>,
     /// How many times as long as the rest before each rest is (2 when left out)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_number)]
     pub(super) retry_factor: Option<f64>,
-    /// How long it rests at most (30 s when left out)
+    /// How long it rests at most (30 s when left out, or as long as --retry-delay where that is longer)
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) retry_max_delay: Option<f64>,
     /// By up to which fraction of it each rest is made shorter or longer, from 0 to 1
-    #[arg(long, value_name = "FRACTION")]
+    #[arg(long, value_name = "FRACTION", value_parser = parse_number)]
     pub(super) retry_jitter: Option<f64>,
     /// It does not run before this time, as 2026-01-31T03:00:00Z or +90m; an absolute one together with an id or a
     /// key, for the same id must come with the same task

@@ -23,6 +23,12 @@ pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     parse_span(text).map(|span| span.as_secs_f64())
 }
 
+/// A number that JSON can say.
+pub(crate) fn parse_number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| format!("{text:?} is no number"))
+}
+
 /// A point in time, or `+` and a span from now.
 pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
     if let Some(span) = text.strip_prefix('+') {
@@ -83,6 +89,14 @@ mod tests {
         assert!(parse_time("+90m").unwrap().since(Timestamp::now()) > Duration::from_mins(89));
         for bad in ["", "+", "tomorrow", "2023-11-14"] {
             assert!(parse_time(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_finite() {
+        assert_eq!(parse_number("1.5"), Ok(1.5));
+        for bad in ["", "two", "NaN", "inf"] {
+            assert!(parse_number(bad).is_err(), "{bad:?}");
         }
     }
 
