@@ -6,6 +6,7 @@ use clb_client::{Client, Error};
 
 use super::filters::Filters;
 use super::output::{Printer, document, json_line, remark, say};
+use super::progress::Progress;
 use crate::failure::{Done, Failure, OK, REFUSED};
 
 /// Which tasks.
@@ -23,7 +24,7 @@ pub(crate) struct ChooseOptions {
 pub(super) async fn cancel(options: ChooseOptions, client: &Client, printer: Printer) -> Done {
     if options.ids.is_empty() {
         let which: TaskSelection = options.filters.selection();
-        let done = client.cancel_many(&which).await?;
+        let done = Progress::during("Cancels all that fit", client.cancel_many(&which)).await?;
         if printer.is_json {
             document(&done)?;
         } else {
@@ -37,7 +38,8 @@ pub(super) async fn cancel(options: ChooseOptions, client: &Client, printer: Pri
 /// Replays them.
 pub(super) async fn retry(options: ChooseOptions, client: &Client, printer: Printer) -> Done {
     if options.ids.is_empty() {
-        let done = client.replay_many(&options.filters.selection()).await?;
+        let which = options.filters.selection();
+        let done = Progress::during("Replays all that fit", client.replay_many(&which)).await?;
         if printer.is_json {
             document(&done)?;
         } else {

@@ -1,6 +1,7 @@
 //! How far something long is, in a line on standard error; nothing when that is no terminal.
 
 use std::fmt::Write;
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -11,6 +12,7 @@ const TICK: Duration = Duration::from_millis(200);
 const SUBMITTED: &str = "{bar:30} {percent}% {msg}, {eta} left";
 const SUBMITTING: &str = "{spinner} {msg}";
 const WAITING: &str = "{spinner} {msg} ({elapsed})";
+const PRINTED: &str = "{spinner} {human_pos} printed, {rate} ({elapsed})";
 const ENDED: &str = "{bar:30} {human_pos} of {human_len} ended, {rate}, {eta} left";
 const READING: &str = "{spinner} {human_pos} of {human_len} ended and more to come, {rate}";
 
@@ -42,6 +44,21 @@ impl Progress {
     /// Of something of which nobody knows how long it takes.
     pub(super) fn of_waiting() -> Self {
         Self::new(ProgressBar::new_spinner(), WAITING)
+    }
+
+    /// Of lines that are printed; they show themselves where they go to a terminal.
+    pub(super) fn of_lines() -> Self {
+        let is_seen = std::io::stdout().is_terminal();
+        Self::new(if is_seen { ProgressBar::hidden() } else { ProgressBar::no_length() }, PRINTED)
+    }
+
+    /// Says what is done for as long as it takes.
+    pub(super) async fn during<T>(text: &str, work: impl Future<Output = T>) -> T {
+        let progress = Self::of_waiting();
+        progress.say(text);
+        let done = work.await;
+        progress.finish();
+        done
     }
 
     fn new(bar: ProgressBar, template: &str) -> Self {
@@ -106,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_template_can_be_read() {
-        for template in [SUBMITTED, SUBMITTING, WAITING, ENDED, READING] {
+        for template in [SUBMITTED, SUBMITTING, WAITING, PRINTED, ENDED, READING] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

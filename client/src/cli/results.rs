@@ -9,6 +9,7 @@ use clb_client::protocol::task::{Exit, OutputStream};
 
 use super::interrupt::interruptible;
 use super::output::{Printer, json_line, plain, say, span, write};
+use super::progress::Progress;
 use super::submit::result_of;
 use crate::failure::{Done, Failure, OK};
 
@@ -56,6 +57,7 @@ pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Print
     if options.csv {
         write(&record(COLUMNS.iter())?)?;
     }
+    let progress = Progress::of_lines();
     let printing = async {
         loop {
             let hold = if options.follow { HOLD } else { Duration::ZERO };
@@ -64,8 +66,10 @@ pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Print
             after = page.next;
             for outcome in page.outcomes {
                 print(&outcome, options.csv, printer)?;
+                progress.advance(1);
             }
             if is_last {
+                progress.finish();
                 return Ok(OK);
             }
         }
