@@ -12,7 +12,7 @@ fn world() -> World {
     let mut c = World::with_workers(2);
     let spec = PoolSpec { image: Some("tools".into()), ..PoolSpec::default() };
     c.tell(Input::PoolPut { name: "tools".into(), spec: Box::new(spec) });
-    settle(&mut c);
+    c.settle();
     c
 }
 
@@ -20,22 +20,11 @@ fn workers(c: &World) -> Vec<WorkerId> {
     c.containers.keys().cloned().collect()
 }
 
-fn settle(c: &mut World) {
-    for _ in 0..100 {
-        c.act();
-        c.join_all();
-        if c.actions.is_empty() {
-            return;
-        }
-    }
-    panic!("there is always more to do: {:?}", c.actions);
-}
-
 fn take_over(c: &mut World) {
     c.change_leader();
     c.join_all();
     c.observe();
-    settle(c);
+    c.settle();
 }
 
 #[test]
@@ -51,13 +40,13 @@ fn the_next_leader_replaces_workers_of_a_former_build_and_no_task_runs_again() {
         for worker in &old {
             c.finish(worker, &succeeded());
         }
-        settle(&mut c);
+        c.settle();
     }
     for worker in &workers(&c) {
         c.finish(worker, &succeeded());
         c.finish(worker, &succeeded());
     }
-    settle(&mut c);
+    c.settle();
     assert_eq!(workers(&c).len(), 3);
     assert!(workers(&c).iter().all(|worker| !old.contains(worker)), "{:?}", workers(&c));
     for task in tasks {
@@ -67,7 +56,7 @@ fn the_next_leader_replaces_workers_of_a_former_build_and_no_task_runs_again() {
     let new = workers(&c);
     take_over(&mut c);
     c.observe();
-    settle(&mut c);
+    c.settle();
     assert_eq!(workers(&c), new, "they were replaced again");
 }
 
@@ -80,7 +69,7 @@ fn while_nobody_can_tell_what_containers_are_made_of_all_stay() {
     c.build_told = None;
     c.join_all();
     c.observe();
-    settle(&mut c);
+    c.settle();
     assert_eq!((workers(&c), c.cluster.pool(&"default".into()).unwrap().state), (old, PoolState::Ready));
 }
 
@@ -96,7 +85,7 @@ fn while_the_orchestrators_are_of_different_images_all_stay() {
     }
     c.kinds = 1;
     c.observe();
-    settle(&mut c);
+    c.settle();
     assert!(workers(&c).iter().all(|worker| !old.contains(worker)));
 }
 
@@ -107,11 +96,11 @@ fn what_this_leader_made_is_not_replaced_though_the_image_changed_since_it_looke
     let victim = c.worker(1).unwrap();
     c.kill(&victim);
     c.tell(Input::ContainerDied(victim));
-    settle(&mut c);
+    c.settle();
     let now = workers(&c);
     for _ in 0..3 {
         c.observe();
-        settle(&mut c);
+        c.settle();
     }
     assert_eq!(workers(&c), now);
 }

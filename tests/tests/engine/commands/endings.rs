@@ -62,15 +62,17 @@ async fn one_that_does_not_want_to_stop_is_killed_after_its_grace() {
     lives_on(&cluster, &task).await;
 }
 
+/// The memory of [`one_small_worker`].
+const LIMIT: u64 = 64 << 20;
+
+async fn one_small_worker() -> Cluster {
+    let setup = Setup::new().workers(1).kind(WorkerKind::WithFixture);
+    setup.option("CLB_WORKER_MEMORY", LIMIT).start().await
+}
+
 #[tokio::test]
 async fn one_that_eats_all_memory_is_killed_alone_and_says_of_what() {
-    const LIMIT: u64 = 64 << 20;
-    let cluster = Setup::new()
-        .workers(1)
-        .kind(WorkerKind::WithFixture)
-        .option("CLB_WORKER_MEMORY", "64m")
-        .start()
-        .await;
+    let cluster = one_small_worker().await;
     let neighbour = cluster.submit(steps(&["say", "here", "await", "/tmp/go"])).await;
     let task = cluster.submit(steps(&["say", "hungry", "eat", "4096"])).await;
     let task = cluster.end_of(task).await;
@@ -88,14 +90,8 @@ async fn one_that_eats_all_memory_is_killed_alone_and_says_of_what() {
 
 #[tokio::test]
 async fn one_whose_child_eats_all_memory_says_so_when_it_fails_and_nothing_when_it_succeeds() {
-    const LIMIT: u64 = 64 << 20;
     const CHILD: &[u8] = b"signal: 9 (SIGKILL)\n";
-    let cluster = Setup::new()
-        .workers(1)
-        .kind(WorkerKind::WithFixture)
-        .option("CLB_WORKER_MEMORY", "64m")
-        .start()
-        .await;
+    let cluster = one_small_worker().await;
     let fails = steps(&["child-eats", "4096", "warn", "no child", "exit", "2"]);
     let fails = cluster.end_of(cluster.submit(fails).await).await;
     let gave = result(&fails);
