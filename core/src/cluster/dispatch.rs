@@ -68,12 +68,12 @@ impl Cluster {
         let attempt = task.last_attempt.next();
         worker.running.insert(id, attempt);
         task.last_attempt = attempt;
-        task.phase = Phase::Running(RunningAttempt {
+        task.phase = Phase::Running(Box::new(RunningAttempt {
             attempt,
             worker: worker_id.clone(),
             epoch: self.epoch,
             started_at: now,
-        });
+        }));
         self.running += 1;
         out.orders.push((link, Order::Run(id, attempt)));
         out.notes.push(Note::SentPayload(id, port));

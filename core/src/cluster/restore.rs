@@ -63,9 +63,9 @@ impl Cluster {
             (Some(open), _) => {
                 self.unclaimed.entry(open.worker.clone()).or_default().insert(id, open.attempt);
                 self.running += 1;
-                Phase::Running(open)
+                Phase::Running(Box::new(open))
             }
-            (None, Some(lost)) if row.spent >= row.max_attempts => Phase::Undecided(lost.clone()),
+            (None, Some(lost)) if row.spent >= row.max_attempts => Phase::Undecided(Box::new(lost.clone())),
             (None, _) => Phase::Queued,
         };
         let mut task = Task {

@@ -216,7 +216,7 @@ impl Cluster {
         }
         if task.is_exhausted() {
             self.placements.let_go(id, running.attempt);
-            task.phase = Phase::Undecided(running);
+            task.phase = Phase::Undecided(Box::new(running));
             self.running -= 1;
         } else {
             self.come_back(id, now);
@@ -280,9 +280,9 @@ impl Cluster {
             Phase::Running(running) => {
                 self.placements.let_go(id, running.attempt);
                 self.running -= 1;
-                Some(running.clone())
+                Some(RunningAttempt::clone(running))
             }
-            Phase::Undecided(lost) => Some(lost.clone()),
+            Phase::Undecided(lost) => Some(RunningAttempt::clone(lost)),
             Phase::Resting { until } | Phase::Deferred { until } => {
                 self.asleep.remove(&(*until, id));
                 None

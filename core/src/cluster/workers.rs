@@ -127,7 +127,7 @@ impl Cluster {
             }
         }
         task.last_attempt = task.last_attempt.max(running.attempt);
-        task.phase = Phase::Running(adopted.clone());
+        task.phase = Phase::Running(Box::new(adopted.clone()));
         self.running += 1;
         if let Some(slot) = self.slots.get_mut(&(worker.pool.clone(), worker.slot)) {
             let before = slot.unjudged.len();

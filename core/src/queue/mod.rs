@@ -4,12 +4,16 @@
 //! Waiting counts like priority, so that nothing starves. Since all tasks age alike, what is ahead of what
 //! never changes: a task's turn is a number that is known from the start.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ranked;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clb_protocol::{PoolName, SubmissionSeq, TaskId, Timestamp};
 
 use crate::task::Task;
+
+use self::ranked::Ranked;
 
 /// So much waiting outweighs one point of priority.
 const POINT: Duration = Duration::from_mins(1);
@@ -32,7 +36,7 @@ type Place = (Turn, SubmissionSeq, TaskId);
 /// All waiting tasks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    pools: BTreeMap<PoolName, BTreeSet<Place>>,
+    pools: BTreeMap<PoolName, Ranked<Place>>,
     len: usize,
 }
 
@@ -54,7 +58,7 @@ impl Queue {
     }
 
     pub(crate) fn is_empty(&self, pool: &PoolName) -> bool {
-        self.pools.get(pool).is_none_or(BTreeSet::is_empty)
+        self.pools.get(pool).is_none_or(Ranked::is_empty)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,6 +73,6 @@ impl Queue {
     /// How many tasks go before this one.
     pub(crate) fn ahead(&self, id: TaskId, task: &Task) -> usize {
         let place = (task.turn, task.seq, id);
-        self.pools.get(&task.pool).map_or(0, |places| places.range(..place).count())
+        self.pools.get(&task.pool).map_or(0, |places| places.rank(&place))
     }
 }

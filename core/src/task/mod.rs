@@ -41,10 +41,10 @@ pub enum Phase {
         /// Until when.
         until: Timestamp,
     },
-    /// With a worker.
-    Running(RunningAttempt),
+    /// With a worker. In a box, as all that only few tasks have at a time.
+    Running(Box<RunningAttempt>),
     /// Its last attempt was lost; whether that counts is being found out.
-    Undecided(RunningAttempt),
+    Undecided(Box<RunningAttempt>),
 }
 
 /// An attempt that a worker has.
@@ -132,5 +132,15 @@ impl Task {
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         self.spent >= self.max_attempts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_waiting_tasks_take_little_memory() {
+        assert!(size_of::<Task>() <= 80, "{} bytes for each", size_of::<Task>());
     }
 }
