@@ -204,13 +204,11 @@ pub struct SeenWorker {
     pub alive: bool,
 }
 
-/// What a new leader reads from the store.
+/// What a new leader reads from the store, but for the tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Restored {
     /// The term that begins.
     pub epoch: Epoch,
-    /// Every task without an outcome.
-    pub tasks: Vec<RestoredTask>,
     /// What callers made of pools.
     pub pools: Vec<RestoredPool>,
     /// The newest generation of each slot.

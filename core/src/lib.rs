@@ -20,7 +20,7 @@ pub mod pool;
 pub mod queue;
 pub mod task;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Restoration};
 pub use config::Config;
 pub use input::Input;
 pub use output::Output;

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clb_core::lease::TERM_MS;
 use clb_protocol::link::{ContainerIdentity, ContainerRole, Welcome};
 use clb_protocol::{ContainerId, Epoch, MemberName, Timestamp, seed};
 use tokio::net::TcpListener;
@@ -18,7 +17,7 @@ use crate::definitions::DefinitionError;
 use crate::docker::{Docker, EngineError, Myself, State};
 use crate::fleet::{self, Fleet, Members};
 use crate::follow::{Turn, wait_for_turn};
-use crate::leader::{Beginning, End, Handle, Message, Term};
+use crate::leader::{Beginning, End, Handle, Keeper, Message, Term};
 use crate::node::{Leading, Node, Role};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Claim, Member, Recovered, StoreError};
@@ -155,7 +154,7 @@ async fn live(node: Arc<Node>, docker: Docker, myself: Option<Arc<Myself>>) {
 }
 
 async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<&Arc<Myself>>, turn: Turn) {
-    let (epoch, recovered) = match take_lease(node, turn.seen).await {
+    let (keeper, recovered) = match take_lease(node, turn.seen).await {
         Ok(taken) => taken,
         Err(StoreError::LeaseLost { .. }) => return,
         Err(error) => {
@@ -171,22 +170,26 @@ async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<&Arc<Myself>>, t
     if let (Some(lease), true) = (&turn.former, turn.is_stopped) {
         node.roster.stop(&lease.holder);
     }
-    let former = turn.former.filter(|lease| !lease.is_released() && lease.holder != node.name);
+    let former = turn.former.filter(|lease| !lease.is_released && lease.holder != node.name);
     let members = Members::after(
         former.and_then(|lease| recovered.members.iter().find(|member| member.name == lease.holder)),
     );
-    let beginning = begin(node, myself, epoch, recovered);
+    let epoch = recovered.cluster.epoch;
+    let beginning = begin(node, myself, keeper, recovered);
     let (actions, hands) = mpsc::unbounded_channel();
-    let now = Timestamp::now();
-    let (term, handle) = match Term::new(beginning, Arc::clone(&node.store), actions, now) {
+    let store = Arc::clone(&node.store);
+    let (term, handle) = match blocking(move || Term::new(beginning, store, actions)).await {
         Ok(term) => term,
-        Err(error) => return tracing::error!("cannot lead: {error}"),
+        Err(error) => {
+            node.journal.write(&format!("Epoch {epoch} cannot begin: {error}"));
+            return sleep(RETRY_AFTER).await;
+        }
     };
     node.journal.write(seed::IS_MASTER);
     let fleet = Fleet::new(Arc::clone(node), docker.clone(), myself.cloned(), handle.clone(), members);
     let fleet = tokio::spawn(fleet.run(hands));
     let _hands = AbortOnDrop(fleet);
-    node.play(Role::Leading(Leading { epoch, since: now, handle }));
+    node.play(Role::Leading(Leading { epoch, since: Timestamp::now(), handle }));
     let end = term.run().await;
     node.play(Role::Leaderless { why: None });
     match end {
@@ -213,21 +216,33 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn take_lease(node: &Node, seen: Epoch) -> Result<(Epoch, Recovered), StoreError> {
+/// Takes the lease, keeps it from then on, and reads what there is besides tasks.
+async fn take_lease(node: &Node, seen: Epoch) -> Result<(Keeper, Recovered), StoreError> {
     let claim = Claim {
         holder: node.name.clone(),
         url: node.options.advertise.clone(),
         public_url: node.options.public_url.clone(),
     };
     let store = Arc::clone(&node.store);
-    let taken = tokio::task::spawn_blocking(move || {
-        let epoch = store.acquire(&claim, seen, Timestamp::now(), Duration::from_millis(TERM_MS))?;
-        Ok((epoch, store.restore(epoch)?))
-    });
-    taken.await.unwrap_or_else(|error| Err(StoreError::Unavailable { detail: error.to_string() }))
+    blocking(move || {
+        let epoch = store.acquire(&claim, seen)?;
+        let keeper = Keeper::start(Arc::clone(&store), epoch)
+            .map_err(|error| StoreError::Unavailable { detail: error.to_string() })?;
+        Ok((keeper, store.restore(epoch)?))
+    })
+    .await
 }
 
-fn begin(node: &Node, myself: Option<&Arc<Myself>>, epoch: Epoch, recovered: Recovered) -> Beginning {
+/// Asks the store on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let answer = tokio::task::spawn_blocking(ask).await;
+    answer.unwrap_or_else(|error| Err(StoreError::Unavailable { detail: error.to_string() }))
+}
+
+fn begin(node: &Node, myself: Option<&Arc<Myself>>, keeper: Keeper, recovered: Recovered) -> Beginning {
+    let epoch = recovered.cluster.epoch;
     let member = myself.map(|myself| Member {
         name: node.name.clone(),
         container: node.identity.id.clone(),
@@ -239,6 +254,7 @@ fn begin(node: &Node, myself: Option<&Arc<Myself>>, epoch: Epoch, recovered: Rec
     config.refused = node.options.definitions.refused(&recovered.cluster.pools);
     Beginning {
         config,
+        keeper,
         recovered,
         welcome: Welcome {
             epoch,

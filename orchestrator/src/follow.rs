@@ -1,16 +1,17 @@
 //! Standing by: watches the lease and the leader, and takes over when its time is over.
 //!
-//! The leader's link closes within a millisecond of its death, long before its lease runs out; a
-//! leader that then refuses a connection, or says that it simulates a crash, is gone.
+//! The leader's link closes within a millisecond of its death, long before its lease may be taken; a
+//! leader that then refuses a connection, or says that it simulates a crash, is gone. One that speaks on its link
+//! lives, however late its beat is.
 
 use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use clb_core::lease::{self, LeaderSign, LeaseMove};
+use clb_core::lease::{self, LeaderSign, LeaseMove, Watch};
 use clb_protocol::link::{HEARTBEAT_MS, StandbyHello, StandbyReport};
-use clb_protocol::{Epoch, Incarnation, MemberName, Timestamp};
+use clb_protocol::{Epoch, Incarnation, MemberName};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::client::legacy::Client;
@@ -30,7 +31,6 @@ const POLL_EVERY: Duration = Duration::from_millis(200);
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 /// How often a leader that may be gone is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-const LONGEST_LEASE: Duration = Duration::from_millis(lease::TERM_MS);
 
 /// The lease may be taken.
 #[derive(Clone, Debug)]
@@ -57,6 +57,7 @@ enum Sign {
 /// Waits until this orchestrator may take the lease.
 pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Turn {
     let mut sign = Sign::None;
+    let mut leader = Observed::new(node.name.clone());
     let mut complaint = String::new();
     loop {
         let lease = match read_lease(node).await {
@@ -73,21 +74,43 @@ pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Turn {
             }
         };
         complaint.clear();
-        let seen = lease.as_ref().map(|lease| lease::Lease {
-            epoch: lease.epoch,
-            holder: lease.holder.clone(),
-            expires_at: lease.expires_at,
-        });
         let told = if sign == Sign::None { LeaderSign::None } else { LeaderSign::Gone };
-        match lease::decide(seen.as_ref(), &node.name, told, Timestamp::now()) {
-            LeaseMove::Acquire { seen } => {
-                return Turn { seen, former: lease, is_stopped: sign == Sign::Stopped };
-            }
-            LeaseMove::WaitUntil(_) => {}
+        if let LeaseMove::Acquire { seen } = leader.observe(lease.as_ref(), told) {
+            return Turn { seen, former: lease, is_stopped: sign == Sign::Stopped };
         }
         let Some(lease) = lease else { continue };
         node.play(Role::Following(lease.clone()));
-        sign = follow(node, docker, &lease).await;
+        sign = follow(node, docker, &lease, &mut leader).await;
+    }
+}
+
+/// The watch over the leader, on this process's own clock.
+struct Observed {
+    watch: Watch,
+    since: Instant,
+}
+
+impl Observed {
+    fn new(me: MemberName) -> Self {
+        Self { watch: Watch::new(me), since: Instant::now() }
+    }
+
+    fn observe(&mut self, lease: Option<&Lease>, sign: LeaderSign) -> LeaseMove {
+        let seen = lease.map(|lease| lease::Lease {
+            epoch: lease.epoch,
+            holder: lease.holder.clone(),
+            is_released: lease.is_released,
+            beat: lease.pulse.map(|pulse| pulse.beat),
+        });
+        self.watch.observe(seen.as_ref(), sign, self.since.elapsed())
+    }
+
+    fn hear(&mut self) {
+        self.watch.hear(self.since.elapsed());
+    }
+
+    fn is_silent(&self) -> bool {
+        self.watch.patience(self.since.elapsed()).is_none()
     }
 }
 
@@ -99,7 +122,7 @@ async fn read_lease(node: &Node) -> Result<Option<Lease>, StoreError> {
 }
 
 /// Holds a link to the leader until it ends or the lease changes; says what that means.
-async fn follow(node: &Node, docker: &Docker, lease: &Lease) -> Sign {
+async fn follow(node: &Node, docker: &Docker, lease: &Lease, leader: &mut Observed) -> Sign {
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
     let (say, lines) = mpsc::unbounded_channel::<Bytes>();
     let hello = StandbyHello {
@@ -130,9 +153,9 @@ async fn follow(node: &Node, docker: &Docker, lease: &Lease) -> Sign {
         }
     };
     node.journal.write(&format!("Stands by for {}, which leads in epoch {}", lease.holder, lease.epoch));
-    if converse(node, lease, answer.into_body(), &say).await == Talk::Ended {
+    if converse(node, lease, leader, answer.into_body(), &say).await == Talk::Ended {
         node.journal.write(clb_protocol::seed::LEADER_CRASHED);
-        return last_sign(&client, node, docker, lease).await;
+        return last_sign(&client, node, docker, lease, leader).await;
     }
     Sign::None
 }
@@ -152,6 +175,7 @@ enum Talk {
 async fn converse(
     node: &Node,
     lease: &Lease,
+    leader: &mut Observed,
     mut heard: hyper::body::Incoming,
     say: &mpsc::UnboundedSender<Bytes>,
 ) -> Talk {
@@ -163,11 +187,13 @@ async fn converse(
     loop {
         tokio::select! {
             frame = heard.frame() => {
-                if !matches!(frame, Some(Ok(_))) {
-                    let now = read_lease(node).await;
-                    let is_held = matches!(now, Ok(Some(now)) if now.epoch == lease.epoch && !now.is_released());
-                    return if is_held { Talk::Ended } else { Talk::LeaseChanged };
+                if matches!(frame, Some(Ok(_))) {
+                    leader.hear();
+                    continue;
                 }
+                let now = read_lease(node).await;
+                let is_held = matches!(now, Ok(Some(now)) if now.epoch == lease.epoch && !now.is_released);
+                return if is_held { Talk::Ended } else { Talk::LeaseChanged };
             }
             () = node.journal.has_unsent() => {
                 report(StandbyReport { logs: node.journal.take_unsent(), ..StandbyReport::default() });
@@ -182,7 +208,13 @@ async fn converse(
             }
             _ = heartbeat.tick() => report(StandbyReport::default()),
             _ = poll.tick() => match read_lease(node).await {
-                Ok(Some(now)) if now.epoch == lease.epoch && now.expires_at > Timestamp::now() => {}
+                Ok(Some(now)) if now.epoch == lease.epoch => {
+                    if let LeaseMove::Acquire { .. } = leader.observe(Some(&now), LeaderSign::None) {
+                        return Talk::LeaseChanged;
+                    }
+                }
+                // Who can read nothing here could not lead either.
+                Err(_) if !leader.is_silent() => {}
                 _ => return Talk::LeaseChanged,
             },
         }
@@ -195,15 +227,16 @@ async fn farewell(mut heard: hyper::body::Incoming) -> Talk {
     Talk::Left
 }
 
-/// Asks a leader whose link ended whether it is still there, until that is known or its lease is over.
+/// Asks a leader whose link ended whether it is still there, until that is known or it was
+/// silent for too long.
 async fn last_sign(
     client: &Client<HttpConnector, Body>,
     node: &Node,
     docker: &Docker,
     lease: &Lease,
+    leader: &Observed,
 ) -> Sign {
-    let until = Instant::now() + lease.expires_at.since(Timestamp::now()).min(LONGEST_LEASE);
-    while Instant::now() < until {
+    while !leader.is_silent() {
         let Ok(request) = http::Request::get(format!("{}/", lease.url)).body(Body::empty()) else { break };
         match timeout(ANSWER_LIMIT, client.request(request)).await {
             Ok(Ok(answer)) if answer.status() == http::StatusCode::IM_A_TEAPOT => return Sign::Stopped,

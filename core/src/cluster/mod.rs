@@ -38,6 +38,8 @@ use crate::pool::{Image, Pool};
 use crate::queue::Queue;
 use crate::task::Task;
 
+pub use self::restore::Restoration;
+
 type SlotKey = (PoolName, SlotNo);
 
 /// A worker that was not heard for this long may be lost, and gets nothing more.

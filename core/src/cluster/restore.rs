@@ -14,12 +14,15 @@ use crate::task::{Phase, RunningAttempt, Task};
 
 use super::{Cluster, Settling};
 
-impl Cluster {
-    /// A leader's state at the beginning of its term.
+/// A leader's state while it is being read from the store, task by task: a million of them are not held twice.
+#[derive(Debug)]
+pub struct Restoration(Cluster);
+
+impl Restoration {
+    /// Begins with everything but the tasks.
     #[must_use]
-    pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Self {
-        let settling = Some(Settling { until: now + config.settle_limit, may_end_early: true });
-        let mut cluster = Self {
+    pub fn begin(config: Config, restored: Restored, now: Timestamp) -> Self {
+        let mut cluster = Cluster {
             epoch: restored.epoch,
             tasks: Lookup::default(),
             queue: Queue::default(),
@@ -43,19 +46,33 @@ impl Cluster {
             retired: false,
             builds: Builds::default(),
             orchestrators: BTreeSet::new(),
-            settling,
+            settling: None,
             store_available: true,
             checked_timeouts_at: now,
             config,
         };
         cluster.lay_out_pools(restored.pools, now);
         cluster.lay_out_slots(&restored.generations, restored.standings, now);
-        for row in restored.tasks {
-            cluster.restore_task(row, now);
-        }
-        cluster
+        Self(cluster)
     }
 
+    /// Adds a task without an outcome.
+    pub fn add(&mut self, task: RestoredTask, now: Timestamp) {
+        self.0.restore_task(task, now);
+    }
+
+    /// All tasks are there: from now on the cluster can be heard and may decide.
+    #[must_use]
+    pub fn finish(self, now: Timestamp) -> Cluster {
+        let Self(mut cluster) = self;
+        let until = now + cluster.config.settle_limit;
+        cluster.settling = Some(Settling { until, may_end_early: true });
+        cluster.checked_timeouts_at = now;
+        cluster
+    }
+}
+
+impl Cluster {
     fn restore_task(&mut self, row: RestoredTask, now: Timestamp) {
         let id = row.id;
         self.restore_unjudged(id, &row.unjudged);

@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use clb_core::lease::TERM;
 use clb_door::Refusal;
 use clb_protocol::Timestamp;
 use clb_protocol::api::FieldError;
@@ -23,7 +24,7 @@ use super::backup::{self, Backups};
 use super::journal::Journal;
 use super::logging;
 use super::source::Source;
-use crate::store::{Lease, Reader, Registration, Statistics, StoreError};
+use crate::store::{Lease, Pulse, Reader, Registration, Statistics, StoreError};
 
 /// Containers on the first page; the log shows the others.
 const CONTAINERS_SHOWN: usize = 20;
@@ -253,12 +254,11 @@ fn meaning(table: &'static str) -> &'static str {
 }
 
 fn leader(lease: Lease, now: Timestamp) -> Leader {
-    let standing = if lease.is_released() {
-        "gave the lease up; nobody leads".to_owned()
-    } else if lease.expires_at < now {
-        format!("led last; its lease ended {}", ago(lease.expires_at, now))
-    } else {
-        "leads".to_owned()
+    let standing = match lease.pulse {
+        _ if lease.is_released => "gave the lease up; nobody leads".to_owned(),
+        Some(Pulse { at, .. }) if at + TERM < now => format!("led last, until {}", ago(at, now)),
+        Some(_) => "leads".to_owned(),
+        None => "has taken the lease".to_owned(),
     };
     Leader { name: lease.holder.to_string(), url: lease.public_url, epoch: lease.epoch.0, standing }
 }

@@ -41,7 +41,8 @@ impl Stored {
         let store = SqliteStore::open(&folder.path().join("clb.db")).unwrap();
         let url = "http://127.0.0.1:3002".to_owned();
         let claim = Claim { holder: "orchestrator-1".into(), url: url.clone(), public_url: url };
-        let epoch = store.acquire(&claim, Epoch(0), Timestamp::now(), Duration::from_mins(1)).unwrap();
+        let epoch = store.acquire(&claim, Epoch(0)).unwrap();
+        store.renew(epoch).unwrap();
         let containers = [(1, "worker-1"), (2, "client")].map(|(no, name)| Registration {
             no: ContainerNo(no),
             identity: ContainerIdentity {

@@ -162,7 +162,9 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
                     }
                     _ => break,
                 },
-                _ = ping.tick() => drop(orders.send(StandbyOrder::Ping)),
+                _ = ping.tick() => if !leader.watchdog().is_overdue() {
+                    drop(orders.send(StandbyOrder::Ping));
+                },
                 // The term is over: so is the link.
                 changed = progress.changed() => if changed.is_err() { break },
             }

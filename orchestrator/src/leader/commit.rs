@@ -10,7 +10,7 @@ use std::time::Duration;
 use clb_core::input::LinkNo;
 use clb_core::output::{CancelReceipt, Change, FleetAction};
 use clb_protocol::api::WorkerView;
-use clb_protocol::{AttemptNo, TaskId, Timestamp};
+use clb_protocol::{AttemptNo, TaskId};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -96,12 +96,6 @@ impl Pending {
         self.is_urgent = true;
     }
 
-    /// Keeps the lease until then.
-    pub(super) fn renew(&mut self, until: Timestamp) {
-        self.batch.renew = Some(until);
-        self.is_urgent = true;
-    }
-
     /// Something was added to the logbook, which is drained into the next batch.
     pub(super) fn ride(&mut self) {
         self.riding_since.get_or_insert_with(Instant::now);
@@ -139,7 +133,6 @@ impl Pending {
         batch.logs.append(&mut self.batch.logs);
         batch.containers.append(&mut self.batch.containers);
         batch.members.append(&mut self.batch.members);
-        batch.renew = self.batch.renew.or(batch.renew);
         self.batch = batch;
         self.is_urgent = true;
         let waiting = std::mem::take(&mut self.releases);
@@ -181,7 +174,7 @@ pub(super) fn accepted(batch: &Batch) -> impl Iterator<Item = TaskId> + '_ {
 #[cfg(test)]
 mod tests {
     use clb_core::output::{Ending, LastAttempt};
-    use clb_protocol::{Epoch, Generation, LogSeq, OutcomeSeq, SlotNo, WorkerId};
+    use clb_protocol::{Epoch, Generation, LogSeq, OutcomeSeq, SlotNo, Timestamp, WorkerId};
 
     use super::*;
 

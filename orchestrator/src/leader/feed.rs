@@ -65,16 +65,16 @@ struct Ring {
 }
 
 impl Feed {
-    /// A feed and the signal that there is news; the signal ends with the term. `groups` are those of
-    /// the open tasks.
-    pub(super) fn new(epoch: Epoch, groups: &[(TaskId, String)]) -> (Arc<Self>, watch::Sender<Cursor>) {
-        let mut ring = Ring::default();
-        for (task, group) in groups {
-            ring.groups.insert(*task, group);
-        }
-        let board = Board::default();
-        let feed = Self { epoch, ring: Mutex::new(ring), listened_at: AtomicI64::new(i64::MIN), board };
+    /// A feed and the signal that there is news; the signal ends with the term.
+    pub(super) fn new(epoch: Epoch) -> (Arc<Self>, watch::Sender<Cursor>) {
+        let listened_at = AtomicI64::new(i64::MIN);
+        let feed = Self { epoch, ring: Mutex::default(), listened_at, board: Board::default() };
         (Arc::new(feed), watch::Sender::new(0))
+    }
+
+    /// Notes the group of a task that was open before the term.
+    pub(super) fn resume(&self, task: TaskId, group: &str) {
+        self.ring().groups.insert(task, group);
     }
 
     /// How far running tasks are.
@@ -313,7 +313,10 @@ mod tests {
 
     fn feed() -> (Arc<Feed>, impl Fn(u8)) {
         let groups = [(TaskId::from_bytes([9; 16]), "nightly".to_owned())];
-        let (feed, news) = Feed::new(Epoch(3), &groups);
+        let (feed, news) = Feed::new(Epoch(3));
+        for (task, group) in &groups {
+            feed.resume(*task, group);
+        }
         let publisher = Arc::clone(&feed);
         let logbook = Logbook::resume(&[], LogSeq(0));
         (feed, move |task| publisher.publish(&batch(task), &BTreeSet::new(), &logbook, &news))

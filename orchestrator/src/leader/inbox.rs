@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::feed::{Cursor, Feed};
 use super::followers::Whereabouts;
 use super::progress::Board;
+use super::watchdog::Watchdog;
 use crate::store::Member;
 
 /// What became of one submitted task.
@@ -160,6 +161,7 @@ pub(crate) struct Standing {
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
     messages: mpsc::UnboundedSender<Message>,
+    watchdog: Arc<Watchdog>,
     progress: watch::Receiver<u64>,
     feed: Arc<Feed>,
     news: watch::Receiver<Cursor>,
@@ -169,12 +171,18 @@ impl Handle {
     /// A handle and the inbox that it fills. `progress` changes when outcomes are on disk, `news` when
     /// there are events in `feed`.
     pub(super) fn new(
+        watchdog: Arc<Watchdog>,
         progress: watch::Receiver<u64>,
         feed: Arc<Feed>,
         news: watch::Receiver<Cursor>,
     ) -> (Self, mpsc::UnboundedReceiver<Message>) {
         let (messages, inbox) = mpsc::unbounded_channel();
-        (Self { messages, progress, feed, news }, inbox)
+        (Self { messages, watchdog, progress, feed, news }, inbox)
+    }
+
+    /// Whether the loop still turns.
+    pub(crate) fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
     }
 
     /// The term's events, and what changes when there are new ones; closes with the term.

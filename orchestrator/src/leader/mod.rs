@@ -15,6 +15,7 @@ mod followers;
 mod groups;
 mod inbox;
 mod intake;
+mod keeper;
 mod links;
 mod logbook;
 mod outflow;
@@ -23,8 +24,10 @@ mod specs;
 mod term;
 #[cfg(test)]
 pub(crate) mod tests;
+mod watchdog;
 
 pub(crate) use feed::{Feed, Wanted, frame};
 pub(crate) use followers::Whereabouts;
 pub(crate) use inbox::{Explained, Handle, Message, Refused, Submitted};
+pub(crate) use keeper::Keeper;
 pub(crate) use term::{Beginning, End, Term};

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clb_core::input::{Input, LinkNo};
-use clb_core::lease::{RENEWAL_MS, TERM_MS};
+use clb_core::input::{Input, LinkNo, Restored};
 use clb_core::output::FleetAction;
-use clb_core::{Cluster, Config};
+use clb_core::{Cluster, Config, Restoration};
 use clb_protocol::link::{ContainerIdentity, Welcome, WorkerOrder};
-use clb_protocol::{ContainerNo, Epoch, TaskId, Timestamp};
+use clb_protocol::{ContainerNo, Epoch, SubmissionSeq, TaskId, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -18,17 +17,22 @@ use super::commit::{Pending, Release, accepted};
 use super::feed::{Cursor, Feed};
 use super::followers::Followers;
 use super::inbox::{Handle, Message, Submitted};
+use super::keeper::Keeper;
 use super::links::Links;
 use super::logbook::Logbook;
 use super::specs::Specs;
 use crate::journal::Journal;
 use crate::roster::Roster;
-use crate::store::{Committer, Done, Member, Recovered, Store, StoreError};
+use crate::store::{Committer, Done, Member, OpenTask, Recovered, Store, StoreError};
 
 /// The most messages that are handled before their changes are committed.
 const INBOX_BOUND: usize = 4_096;
 /// How long a failed commit rests before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// How often the leader looks whether it is it that nobody reaches.
+const LOOK_AROUND_EVERY: Duration = Duration::from_millis(500);
+/// How many tasks are read from the store at once when a term begins.
+const RESTORED_AT_ONCE: usize = 10_000;
 /// How often every worker hears from the leader.
 const PING_EVERY: Duration = Duration::from_millis(clb_protocol::link::HEARTBEAT_MS);
 
@@ -55,6 +59,7 @@ pub(crate) struct Term {
     pub(super) store: Arc<dyn Store>,
     pub(super) committer: Committer,
     pub(super) epoch: Epoch,
+    keeper: Keeper,
     /// Who this orchestrator is on every link.
     pub(super) welcome: Welcome,
     pub(super) identity: ContainerIdentity,
@@ -86,7 +91,9 @@ pub(crate) struct Term {
 pub(crate) struct Beginning {
     /// The decisions' numbers.
     pub(crate) config: Config,
-    /// What the store has.
+    /// Keeps the lease since it was taken.
+    pub(crate) keeper: Keeper,
+    /// What the store has, but for the tasks.
     pub(crate) recovered: Recovered,
     /// What every worker is told first; holds the epoch.
     pub(crate) welcome: Welcome,
@@ -103,17 +110,24 @@ pub(crate) struct Beginning {
 }
 
 impl Term {
-    /// Prepares a term. Fleet actions go to `fleet`, whose facts come back through the handle.
+    /// Prepares a term: reads every open task, which blocks. Fleet actions go to `fleet`, whose facts come back
+    /// through the handle.
     pub(crate) fn new(
         beginning: Beginning,
         store: Arc<dyn Store>,
         fleet: mpsc::UnboundedSender<FleetAction>,
-        now: Timestamp,
-    ) -> std::io::Result<(Self, Handle)> {
+    ) -> Result<(Self, Handle), StoreError> {
         let epoch = beginning.welcome.epoch;
         let progress = watch::Sender::new(0);
-        let (feed, news) = Feed::new(epoch, &beginning.recovered.groups);
-        let (handle, inbox) = Handle::new(progress.subscribe(), Arc::clone(&feed), news.subscribe());
+        let (feed, news) = Feed::new(epoch);
+        let cluster = restore(beginning.config, beginning.recovered.cluster, &*store, &feed)?;
+        let now = Timestamp::now();
+        let (handle, inbox) = Handle::new(
+            Arc::clone(beginning.keeper.watchdog()),
+            progress.subscribe(),
+            Arc::clone(&feed),
+            news.subscribe(),
+        );
         let mut logbook = Logbook::resume(&beginning.recovered.containers, beginning.recovered.last_log);
         let own_number = logbook.number(&beginning.identity, now);
         let mut pending = Pending::default();
@@ -121,10 +135,11 @@ impl Term {
             pending.push_member(member);
         }
         let term = Self {
-            cluster: Cluster::restore(beginning.config, beginning.recovered.cluster, now),
-            committer: Committer::start(Arc::clone(&store), epoch)?,
+            cluster,
+            committer: Committer::start(Arc::clone(&store), epoch).map_err(|error| no_thread(&error))?,
             store,
             epoch,
+            keeper: beginning.keeper,
             welcome: beginning.welcome,
             identity: beginning.identity,
             own_number,
@@ -154,12 +169,13 @@ impl Term {
     /// Leads until the term is over.
     pub(crate) async fn run(mut self) -> End {
         let mut commit: Option<Commit> = None;
-        let mut renewal = tokio::time::interval(Duration::from_millis(RENEWAL_MS));
+        let mut look_around = tokio::time::interval(LOOK_AROUND_EVERY);
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut not_before = Instant::now();
         let mut messages = Vec::new();
         let journal = Arc::clone(&self.journal);
         loop {
+            self.keeper.watchdog().kick();
             self.notice_sleep(Timestamp::now());
             let write_at = self.pending.due().map(|due| due.max(not_before)).filter(|_| commit.is_none());
             if write_at.is_some_and(|at| at <= Instant::now()) {
@@ -185,12 +201,12 @@ impl Term {
                         self.take_message(message, Timestamp::now());
                     }
                 }
-                _ = renewal.tick() => {
+                current = self.keeper.fenced() => return End::Fenced(current),
+                _ = look_around.tick() => {
                     if self.is_cut_off(Timestamp::now()) {
                         self.journal.write("Hears neither workers nor a standby: hands over to one that does");
                         return self.release();
                     }
-                    self.pending.renew(Timestamp::now() + Duration::from_millis(TERM_MS));
                 }
                 _ = ping.tick() => self.links.send_all(&WorkerOrder::Ping),
                 () = journal.has_unsent() => {
@@ -296,6 +312,35 @@ impl Term {
             self.links.send(link, WorkerOrder::Ack(done));
         }
     }
+}
+
+/// Reads every open task, page by page, so that none is held twice.
+fn restore(
+    config: Config,
+    recovered: Restored,
+    store: &dyn Store,
+    feed: &Feed,
+) -> Result<Cluster, StoreError> {
+    let epoch = recovered.epoch;
+    let mut restoration = Restoration::begin(config, recovered, Timestamp::now());
+    let mut after = SubmissionSeq(0);
+    loop {
+        let page = store.open_tasks(epoch, after, RESTORED_AT_ONCE)?;
+        let Some(last) = page.last() else { return Ok(restoration.finish(Timestamp::now())) };
+        after = last.task.seq;
+        let now = Timestamp::now();
+        for OpenTask { task, group } in page {
+            if let Some(group) = group {
+                feed.resume(task.id, &group);
+            }
+            restoration.add(task, now);
+        }
+    }
+}
+
+/// The system gives no thread: as little can be committed as without a store.
+fn no_thread(error: &std::io::Error) -> StoreError {
+    StoreError::Unavailable { detail: format!("the system gives no thread for it: {error}") }
 }
 
 /// The end of the commit under way; never, while there is none.

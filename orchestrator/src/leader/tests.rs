@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Beginning, End, Explained, Handle, Message, Submitted, Term, Wanted, Whereabouts};
+use super::{Beginning, End, Explained, Handle, Keeper, Message, Submitted, Term, Wanted, Whereabouts};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Claim, LogFilter, LogFrom, Reader, Store};
 
@@ -55,14 +55,15 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(now: Timestamp) -> Self {
+    fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("clb.db")).unwrap());
-        let epoch = store.acquire(&claim("one"), Epoch(0), now, Duration::from_secs(2)).unwrap();
+        let epoch = store.acquire(&claim("one"), Epoch(0)).unwrap();
         let spec = PoolSpec { first_port: Some(3004), ..PoolSpec::default() };
         let pool = Definition { name: "default".into(), spec, source: PoolSource::Environment };
         let beginning = Beginning {
             config: Config::new(vec![pool]),
+            keeper: Keeper::start(Arc::clone(&store) as Arc<dyn Store>, epoch).unwrap(),
             recovered: store.restore(epoch).unwrap(),
             welcome: Welcome { epoch, leader: "one".into(), port: 3002, orchestrators: Vec::new() },
             identity: ContainerIdentity {
@@ -76,7 +77,7 @@ impl Prepared {
             roster: Arc::default(),
         };
         let (fleet, actions) = mpsc::unbounded_channel();
-        let (term, handle) = Term::new(beginning, Arc::clone(&store) as Arc<dyn Store>, fleet, now).unwrap();
+        let (term, handle) = Term::new(beginning, Arc::clone(&store) as Arc<dyn Store>, fleet).unwrap();
         Self { folder, store, epoch, term, handle, actions }
     }
 }
@@ -85,7 +86,7 @@ impl Bench {
     /// A term with a place for one worker.
     pub(crate) fn start() -> Self {
         let now = Timestamp::now();
-        let Prepared { folder, store, epoch, term, handle, actions } = Prepared::new(now);
+        let Prepared { folder, store, epoch, term, handle, actions } = Prepared::new();
         let bench = Self { _folder: folder, store, epoch, handle, actions, term: tokio::spawn(term.run()) };
         let observed = Input::FleetObserved { seen: Vec::<SeenWorker>::new(), asked_at: now };
         bench.handle.tell(Message::Fact(observed));
@@ -223,7 +224,7 @@ async fn submitting_a_task_that_has_ended_is_known_and_runs_nothing() {
 #[tokio::test]
 async fn a_leader_whose_term_is_over_changes_nothing_and_answers_nothing() {
     let mut bench = Bench::start();
-    bench.store.acquire(&claim("two"), bench.epoch, Timestamp::now(), Duration::from_secs(2)).unwrap();
+    bench.store.acquire(&claim("two"), bench.epoch).unwrap();
     let new = task();
     assert_eq!(bench.handle.submit(vec![new.clone()]).await, None);
     assert!(bench.store.task(new.id).unwrap().is_none());
@@ -236,7 +237,7 @@ async fn stepping_down_gives_the_lease_up() {
     let mut bench = Bench::start();
     bench.handle.tell(Message::StepDown);
     assert!(matches!(bench.end().await, End::SteppedDown));
-    assert!(bench.store.lease().unwrap().unwrap().is_released());
+    assert!(bench.store.lease().unwrap().unwrap().is_released);
 }
 
 #[tokio::test]

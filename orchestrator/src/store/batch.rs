@@ -16,8 +16,6 @@ pub(crate) struct Batch {
     pub(crate) containers: Vec<Registration>,
     /// Orchestrators that are new or changed.
     pub(crate) members: Vec<Member>,
-    /// Until when the lease is kept; `None` leaves it as it is.
-    pub(crate) renew: Option<Timestamp>,
 }
 
 /// What a commit found.

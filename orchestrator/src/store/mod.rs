@@ -16,9 +16,9 @@ mod query;
 pub(crate) mod sqlite;
 
 use std::path::Path;
-use std::time::Duration;
 
-use clb_core::input::Restored;
+use clb_core::input::{Restored, RestoredTask};
+use clb_core::lease::Beat;
 use clb_protocol::api::{OutcomePage, TaskView};
 use clb_protocol::task::NewTask;
 use clb_protocol::{Epoch, LogSeq, MemberName, OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
@@ -42,18 +42,19 @@ pub(crate) struct Lease {
     pub(crate) url: String,
     /// Its base URL for callers on the host.
     pub(crate) public_url: String,
-    /// Until when nobody else may take it without knowing that the holder is dead.
-    pub(crate) expires_at: Timestamp,
+    /// Whether its holder gave it up on purpose.
+    pub(crate) is_released: bool,
+    /// Its holder's last sign of life; `None` before the first.
+    pub(crate) pulse: Option<Pulse>,
 }
 
-impl Lease {
-    /// What `expires_at` is once the holder gave the lease up.
-    pub(crate) const RELEASED: Timestamp = Timestamp(0);
-
-    /// Whether its holder gave it up on purpose.
-    pub(crate) fn is_released(&self) -> bool {
-        self.expires_at == Self::RELEASED
-    }
+/// A leader's sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pulse {
+    /// What moves on with each.
+    pub(crate) beat: Beat,
+    /// When its process gave it, for people.
+    pub(crate) at: Timestamp,
 }
 
 /// Who wants to lead.
@@ -70,16 +71,23 @@ pub(crate) struct Claim {
 /// Everything that a new leader begins with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recovered {
-    /// For the core.
+    /// For the core, without the tasks.
     pub(crate) cluster: Restored,
-    /// What the tasks without an outcome belong to, where they belong to something.
-    pub(crate) groups: Vec<(TaskId, String)>,
     /// Every container that ever registered, by number.
     pub(crate) containers: Vec<Registration>,
     /// Every orchestrator that was ever seen, by name.
     pub(crate) members: Vec<Member>,
     /// The last log line's number.
     pub(crate) last_log: LogSeq,
+}
+
+/// A task without an outcome.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenTask {
+    /// For the core.
+    pub(crate) task: RestoredTask,
+    /// What it belongs to.
+    pub(crate) group: Option<String>,
 }
 
 /// Reads what is committed. Never waits for a commit and never holds one up.
@@ -134,16 +142,19 @@ pub(crate) trait Reader: Send + Sync + 'static {
 pub(crate) trait Store: Reader {
     /// Begins the term after `seen` when that is still the newest; [`StoreError::LeaseLost`]
     /// otherwise. Whether the last holder's time is over is for the caller to decide.
-    fn acquire(&self, claim: &Claim, seen: Epoch, now: Timestamp, ttl: Duration) -> Result<Epoch>;
+    fn acquire(&self, claim: &Claim, seen: Epoch) -> Result<Epoch>;
 
-    /// Keeps the lease until `expires_at`.
-    fn renew(&self, epoch: Epoch, expires_at: Timestamp) -> Result<()>;
+    /// Shows that the term goes on. Waits for no commit, however long it takes.
+    fn renew(&self, epoch: Epoch) -> Result<()>;
 
     /// Gives the lease up: nothing more can be committed in this term.
     fn release(&self, epoch: Epoch) -> Result<()>;
 
-    /// What a new leader begins with.
+    /// What a new leader begins with, but for the tasks.
     fn restore(&self, epoch: Epoch) -> Result<Recovered>;
+
+    /// At most `limit` of the tasks without an outcome, in the order of their submissions, those after `after`.
+    fn open_tasks(&self, epoch: Epoch, after: SubmissionSeq, limit: usize) -> Result<Vec<OpenTask>>;
 
     /// Makes all of `batch` durable, or nothing of it. After an error it may be committed again, even
     /// when the failed one did reach the disk.

@@ -19,12 +19,12 @@ use clb_protocol::{
 
 pub(super) use self::engine::container;
 use self::workers::{Process, result};
-use crate::Cluster;
 use crate::config::{Config, Definition};
 use crate::fleet::Standing;
 use crate::input::{Cancellable, Input, LinkNo, Restored, RestoredPool, RestoredTask};
 use crate::output::{Change, Ending, FleetAction, Order, Output};
 use crate::task::RunningAttempt;
+use crate::{Cluster, Restoration};
 
 pub(super) const SLOTS: u16 = 2;
 
@@ -92,7 +92,7 @@ impl World {
         let now = Timestamp(1_000_000);
         Self {
             now,
-            cluster: Cluster::restore(config(workers), Restored::default(), now),
+            cluster: Restoration::begin(config(workers), Restored::default(), now).finish(now),
             rows: BTreeMap::new(),
             containers: BTreeMap::new(),
             actions: Vec::new(),
@@ -316,7 +316,6 @@ impl World {
         }
         let restored = Restored {
             epoch: self.epoch,
-            tasks: self.rows.iter().filter(|(_, row)| row.ending.is_none()).map(restored).collect(),
             pools: self.pools.values().cloned().collect(),
             generations: self.generations.iter().map(|((pool, no), g)| (pool.clone(), *no, *g)).collect(),
             standings: self.standings.iter().map(|((pool, no), s)| (pool.clone(), *no, *s)).collect(),
@@ -324,7 +323,11 @@ impl World {
             last_outcome: self.last_outcome,
             ended: [0; 3],
         };
-        self.cluster = Cluster::restore(self.config.clone(), restored, self.now);
+        let mut restoration = Restoration::begin(self.config.clone(), restored, self.now);
+        for open in self.rows.iter().filter(|(_, row)| row.ending.is_none()) {
+            restoration.add(restored_task(open), self.now);
+        }
+        self.cluster = restoration.finish(self.now);
     }
 
     /// Lets everything be well for as long as it takes.
@@ -354,7 +357,7 @@ impl World {
     }
 }
 
-fn restored((id, row): (&TaskId, &Row)) -> RestoredTask {
+fn restored_task((id, row): (&TaskId, &Row)) -> RestoredTask {
     let known = |no: &AttemptNo, attempt: &Attempt| {
         let (worker, epoch, started_at) = attempt.worker.clone()?;
         Some(RunningAttempt { attempt: *no, worker, epoch, started_at })

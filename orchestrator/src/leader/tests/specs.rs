@@ -23,7 +23,7 @@ async fn another_task_under_a_known_id_does_not_change_what_is_run() {
 #[tokio::test]
 async fn only_the_specs_of_what_waits_for_a_slot_are_kept() {
     let now = Timestamp::now();
-    let Prepared { mut term, store, epoch, handle: _handle, .. } = Prepared::new(now);
+    let Prepared { mut term, store, epoch, handle: _handle, .. } = Prepared::new();
     let submit = |term: &mut Term, tasks: &[NewTask]| {
         let reply = oneshot::channel().0;
         term.take_message(Message::Submit { tasks: tasks.to_vec(), reply }, now);

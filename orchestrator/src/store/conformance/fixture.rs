@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clb_core::input::RestoredTask;
 use clb_core::output::{Change, Ending, LastAttempt};
 use clb_protocol::api::{Obituary, Verdict, VerdictKind};
 use clb_protocol::link::{ContainerIdentity, ContainerRole};
@@ -13,9 +14,6 @@ use clb_protocol::{
 use serde_json::value::RawValue;
 
 use crate::store::{Batch, Claim, Committed, LogEntry, Registration, Result, Store};
-
-/// The lease's length in the tests.
-pub(super) const TTL: Duration = Duration::from_secs(2);
 
 /// Seconds of the tests' clock.
 pub(super) fn at(seconds: u64) -> Timestamp {
@@ -32,7 +30,21 @@ pub(super) fn claim(name: &str) -> Claim {
 
 /// Begins the term after `seen`.
 pub(super) fn lead(store: &impl Store, seen: u64) -> Epoch {
-    store.acquire(&claim("orchestrator-1"), Epoch(seen), at(0), TTL).unwrap()
+    store.acquire(&claim("orchestrator-1"), Epoch(seen)).unwrap()
+}
+
+/// Every open task, read in small pages.
+pub(super) fn open_tasks(store: &impl Store, epoch: Epoch) -> Vec<RestoredTask> {
+    let mut tasks = Vec::new();
+    loop {
+        let after = tasks.last().map_or(SubmissionSeq(0), |last: &RestoredTask| last.seq);
+        let page = store.open_tasks(epoch, after, 2).unwrap();
+        assert!(page.len() <= 2);
+        if page.is_empty() {
+            return tasks;
+        }
+        tasks.extend(page.into_iter().map(|open| open.task));
+    }
 }
 
 pub(super) fn commit(store: &impl Store, epoch: Epoch, changes: Vec<Change>) -> Result<Committed> {

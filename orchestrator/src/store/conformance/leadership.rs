@@ -1,16 +1,16 @@
 //! The lease and the fence.
 
-use clb_protocol::{ContainerNo, Epoch};
+use clb_protocol::{ContainerNo, Epoch, SubmissionSeq};
 use serde_json::value::RawValue;
 
-use super::fixture::{TTL, accept, at, claim, commit, container, lead, log, succeeded};
+use super::fixture::{accept, claim, commit, container, lead, log, open_tasks, succeeded};
 use crate::store::{Batch, Lease, Member, Store, StoreError};
 
 pub(in crate::store) fn of_two_claimers_one_wins<S: Store>(open: &impl Fn() -> S) {
     let (one, two) = (open(), open());
     assert_eq!(one.lease().unwrap(), None);
-    assert_eq!(one.acquire(&claim("orchestrator-1"), Epoch(0), at(0), TTL).unwrap(), Epoch(1));
-    let late = two.acquire(&claim("orchestrator-2"), Epoch(0), at(0), TTL);
+    assert_eq!(one.acquire(&claim("orchestrator-1"), Epoch(0)).unwrap(), Epoch(1));
+    let late = two.acquire(&claim("orchestrator-2"), Epoch(0));
     assert!(matches!(late, Err(StoreError::LeaseLost { current: Epoch(1) })), "{late:?}");
     assert_eq!(two.lease().unwrap().unwrap().holder.as_str(), "orchestrator-1");
 }
@@ -18,13 +18,14 @@ pub(in crate::store) fn of_two_claimers_one_wins<S: Store>(open: &impl Fn() -> S
 pub(in crate::store) fn a_term_begins_with_the_next_epoch<S: Store>(open: &impl Fn() -> S) {
     lead(&open(), 0);
     let store = open();
-    assert_eq!(store.acquire(&claim("orchestrator-2"), Epoch(1), at(10), TTL).unwrap(), Epoch(2));
+    assert_eq!(store.acquire(&claim("orchestrator-2"), Epoch(1)).unwrap(), Epoch(2));
     let expected = Lease {
         epoch: Epoch(2),
         holder: "orchestrator-2".into(),
         url: "http://orchestrator-2:3002".into(),
         public_url: "http://127.0.0.1:3002".into(),
-        expires_at: at(12),
+        is_released: false,
+        pulse: None,
     };
     assert_eq!(store.lease().unwrap(), Some(expected));
     assert_eq!(store.restore(Epoch(2)).unwrap().cluster.epoch, Epoch(2));
@@ -39,29 +40,36 @@ pub(in crate::store) fn a_lower_epoch_changes_nothing<S: Store>(open: &impl Fn()
         assert!(matches!(result, Err(StoreError::Fenced { current: Epoch(2) })), "{result:?}");
     };
     fenced(commit(&old, Epoch(1), vec![succeeded(1, ids[0], 1)]).map(drop));
-    fenced(old.commit(Epoch(1), &Batch { renew: Some(at(99)), ..Batch::default() }).map(drop));
-    fenced(old.renew(Epoch(1), at(99)));
+    fenced(old.renew(Epoch(1)));
     fenced(old.release(Epoch(1)));
     fenced(old.restore(Epoch(1)).map(drop));
+    fenced(old.open_tasks(Epoch(1), SubmissionSeq(0), 9).map(drop));
     let lease = new.lease().unwrap().unwrap();
-    assert_eq!((lease.epoch, lease.expires_at), (Epoch(2), at(2)));
-    assert_eq!(new.restore(Epoch(2)).unwrap().cluster.tasks.len(), 1);
+    assert_eq!((lease.epoch, lease.is_released, lease.pulse), (Epoch(2), false, None));
+    assert_eq!(open_tasks(&new, Epoch(2)).len(), 1);
 }
 
-pub(in crate::store) fn a_commit_can_renew_the_lease<S: Store>(open: &impl Fn() -> S) {
-    let store = open();
-    let epoch = lead(&store, 0);
-    store.commit(epoch, &Batch { renew: Some(at(7)), ..Batch::default() }).unwrap();
-    assert_eq!(store.lease().unwrap().unwrap().expires_at, at(7));
-    store.renew(epoch, at(9)).unwrap();
-    assert_eq!(store.lease().unwrap().unwrap().expires_at, at(9));
+pub(in crate::store) fn renewing_shows_others_that_the_term_goes_on<S: Store>(open: &impl Fn() -> S) {
+    let (leader, watcher) = (open(), open());
+    let epoch = lead(&leader, 0);
+    let beat = || watcher.lease().unwrap().unwrap().pulse.map(|pulse| pulse.beat);
+    assert_eq!(beat(), None);
+    leader.renew(epoch).unwrap();
+    let first = beat();
+    assert!(first.is_some());
+    assert_eq!(beat(), first);
+    leader.renew(epoch).unwrap();
+    assert_ne!(beat(), first);
+    lead(&watcher, 1);
+    assert_eq!(beat(), None, "the beat of a term that is over says nothing of the next");
 }
 
 pub(in crate::store) fn a_released_lease_takes_no_more_commits<S: Store>(open: &impl Fn() -> S) {
     let store = open();
     let epoch = lead(&store, 0);
     store.release(epoch).unwrap();
-    assert!(store.lease().unwrap().unwrap().is_released());
+    assert!(store.lease().unwrap().unwrap().is_released);
+    assert!(matches!(store.renew(epoch), Err(StoreError::Fenced { current: Epoch(1) })));
     assert!(matches!(commit(&store, epoch, Vec::new()), Err(StoreError::Fenced { current: Epoch(1) })));
     assert_eq!(lead(&store, 1), Epoch(2));
 }

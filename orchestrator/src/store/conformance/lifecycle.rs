@@ -6,7 +6,8 @@ use clb_protocol::task::Retry;
 use clb_protocol::{AttemptNo, Epoch, Generation, OutcomeSeq, SlotNo, SubmissionSeq, TaskId};
 
 use super::fixture::{
-    accept, accepted, at, cancelled, commit, kept, lead, lost, new_task, started, succeeded, verdict, worker,
+    accept, accepted, at, cancelled, commit, kept, lead, lost, new_task, open_tasks, started, succeeded,
+    verdict, worker,
 };
 use crate::store::{Existing, Store, StoreError};
 
@@ -29,11 +30,12 @@ pub(in crate::store) fn a_restart_keeps_everything<S: Store>(open: &impl Fn() ->
     ];
     commit(&store, epoch, changes).unwrap();
     drop(store);
-    let restored = open().restore(epoch).unwrap().cluster;
+    let store = open();
+    let restored = store.restore(epoch).unwrap().cluster;
     assert_eq!((restored.last_submission, restored.last_outcome), (SubmissionSeq(4), OutcomeSeq(2)));
     assert_eq!(restored.ended, [1, 0, 1]);
     assert_eq!(restored.generations, [("default".into(), SlotNo(2), Generation(4))]);
-    let [running, queued] = restored.tasks.try_into().unwrap();
+    let [running, queued] = open_tasks(&store, epoch).try_into().unwrap();
     assert_eq!((running.id, queued.id), (ids[0], ids[3]));
     assert_eq!((queued.seq, queued.priority, queued.max_attempts), (SubmissionSeq(4), -5, 3));
     assert_eq!((queued.timeout_seconds, queued.last_attempt), (3600.0, AttemptNo(0)));
@@ -160,9 +162,9 @@ pub(in crate::store) fn a_batch_that_was_stored_can_be_committed_again<S: Store>
     ];
     for _ in 0..2 {
         assert_eq!(commit(&store, epoch, changes.clone()).unwrap().duplicates, []);
-        let restored = store.restore(epoch).unwrap().cluster;
-        assert_eq!((restored.ended, restored.tasks.len()), ([2, 0, 0], 1));
-        assert_eq!((restored.tasks[0].spent, restored.tasks[0].unjudged.len()), (1, 1));
+        assert_eq!(store.restore(epoch).unwrap().cluster.ended, [2, 0, 0]);
+        let [task] = open_tasks(&store, epoch).try_into().unwrap();
+        assert_eq!((task.spent, task.unjudged.len()), (1, 1));
     }
 }
 
@@ -188,7 +190,7 @@ pub(in crate::store) fn only_attempts_that_cost_are_spent<S: Store>(open: &impl 
         lost(id, 4, None, true),
     ];
     commit(&store, epoch, changes).unwrap();
-    let task = store.restore(epoch).unwrap().cluster.tasks.pop().unwrap();
+    let task = open_tasks(&store, epoch).pop().unwrap();
     assert_eq!((task.spent, task.last_attempt, task.open), (2, AttemptNo(4), None));
     let unjudged: Vec<AttemptNo> = task.unjudged.iter().map(|lost| lost.attempt).collect();
     assert_eq!(unjudged, [AttemptNo(4)]);
@@ -202,7 +204,7 @@ pub(in crate::store) fn an_attempt_taken_for_lost_goes_on<S: Store>(open: &impl 
         ids.iter().flat_map(|id| [started(*id, 1), lost(*id, 1, None, true)]).collect();
     commit(&store, epoch, lost_both).unwrap();
     commit(&store, epoch, vec![started(ids[0], 1), started(ids[1], 1), succeeded(1, ids[1], 1)]).unwrap();
-    let task = store.restore(epoch).unwrap().cluster.tasks.pop().unwrap();
+    let task = open_tasks(&store, epoch).pop().unwrap();
     assert_eq!((task.id, task.spent, task.unjudged.len()), (ids[0], 0, 0));
     assert_eq!(task.open.unwrap().epoch, Epoch(1));
     let ended = store.task(ids[1]).unwrap().unwrap();
@@ -223,7 +225,7 @@ pub(in crate::store) fn a_verdict_on_record_stays<S: Store>(open: &impl Fn() -> 
     commit(&store, epoch, vec![judged(VerdictKind::Killed), started(id, 1)]).unwrap();
     let view = store.task(id).unwrap().unwrap();
     assert_eq!(view.attempts[0].verdict, Some(verdict(VerdictKind::Oom)));
-    assert_eq!(store.restore(epoch).unwrap().cluster.tasks[0].spent, 1);
+    assert_eq!(open_tasks(&store, epoch)[0].spent, 1);
 }
 
 pub(in crate::store) fn what_is_stored_is_compared_with_what_is_submitted<S: Store>(open: &impl Fn() -> S) {

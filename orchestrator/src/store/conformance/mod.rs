@@ -18,7 +18,7 @@ macro_rules! conformance {
                 of_two_claimers_one_wins
                 a_term_begins_with_the_next_epoch
                 a_lower_epoch_changes_nothing
-                a_commit_can_renew_the_lease
+                renewing_shows_others_that_the_term_goes_on
                 a_released_lease_takes_no_more_commits
                 the_registry_survives_a_restart
             }

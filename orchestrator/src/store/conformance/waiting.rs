@@ -6,7 +6,7 @@ use clb_protocol::task::{NewTask, Retry, RetryOn};
 use clb_protocol::{SubmissionSeq, TaskId};
 
 use super::fixture::{
-    accept, accepted, at, cancelled, commit, lead, lost, new_task, started, succeeded, verdict,
+    accept, accepted, at, cancelled, commit, lead, lost, new_task, open_tasks, started, succeeded, verdict,
 };
 use crate::store::{Existing, Store};
 
@@ -20,7 +20,7 @@ pub(in crate::store) fn a_time_and_rests_survive_a_restart<S: Store>(open: &impl
     commit(&store, epoch, vec![accepted(1, task.clone()), accepted(2, new_task(TaskId::now()))]).unwrap();
     drop(store);
     let store = open();
-    let [restored, plain] = store.restore(epoch).unwrap().cluster.tasks.try_into().unwrap();
+    let [restored, plain] = open_tasks(&store, epoch).try_into().unwrap();
     assert_eq!((restored.not_before, restored.submitted_at), (Some(at(500)), at(1)));
     assert_eq!(restored.retry, task.spec.retry);
     assert_eq!((plain.not_before, plain.retry, plain.rests_since), (None, None, None));
@@ -49,7 +49,7 @@ pub(in crate::store) fn a_rest_begins_with_the_end_of_an_attempt_that_costs<S: S
         started(ids[3], 2),
     ];
     commit(&store, epoch, changes).unwrap();
-    let tasks = store.restore(epoch).unwrap().cluster.tasks;
+    let tasks = open_tasks(&store, epoch);
     let since: Vec<_> = tasks.iter().map(|task| task.rests_since).collect();
     assert_eq!(since, [Some(at(101)), None, Some(at(101)), None]);
 }

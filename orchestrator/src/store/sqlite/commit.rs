@@ -37,9 +37,6 @@ impl Writer {
         }
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         lease::fence(&transaction, epoch)?;
-        if let Some(expires_at) = batch.renew {
-            lease::extend(&transaction, expires_at)?;
-        }
         registry::register(&transaction, &batch.containers, &batch.members)?;
         let mut application = Application::new(&transaction, &mut self.rows, &batch.changes)?;
         for change in &batch.changes {

@@ -1,10 +1,12 @@
 //! The store as an SQLite file in WAL mode, on a volume that all orchestrators share.
 //!
 //! One connection writes, fsync by fsync; a few others read the last committed state beside it: two for
-//! pages and callers, and one that no page can hold, for what the leading itself waits for. A connection
+//! pages and callers, one that no page can hold, for what the leading itself waits for, and one for the
+//! lease, which nothing can hold. A connection
 //! that failed is thrown away and opened again by the next request, so that the store resumes by itself
 //! once there is room, or a disk, again.
 
+mod beat;
 mod changes;
 mod chunk;
 mod commit;
@@ -24,18 +26,19 @@ mod views;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use clb_protocol::api::{OutcomePage, TaskView};
 use clb_protocol::task::NewTask;
 use clb_protocol::{Epoch, OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use self::beat::BeatFile;
 use self::commit::Writer;
 use self::pool::ReaderPool;
 use super::{
-    Batch, Claim, Committed, Existing, IdList, Lease, LogFilter, LogFrom, LogRead, ObituaryList, Original,
-    Reader, Recovered, Registration, Result, Statistics, Store, StoreError, TaskFilter, TaskList, Workload,
+    Batch, Claim, Committed, Existing, IdList, Lease, LogFilter, LogFrom, LogRead, ObituaryList, OpenTask,
+    Original, Reader, Recovered, Registration, Result, Statistics, Store, StoreError, TaskFilter, TaskList,
+    Workload,
 };
 
 /// A file that is only read, as the database container does.
@@ -43,8 +46,11 @@ use super::{
 pub(crate) struct SqliteReader {
     /// For pages and callers; a slow one does not hold up the others.
     pages: ReaderPool,
-    /// For who leads, and with what.
+    /// For what the leader hands out.
     leading: ReaderPool,
+    /// For who leads.
+    lease: ReaderPool,
+    beat: BeatFile,
 }
 
 /// A file that is read and written.
@@ -67,7 +73,12 @@ impl SqliteReader {
     }
 
     fn lazy(path: &Path) -> Self {
-        Self { pages: ReaderPool::new(path, 2), leading: ReaderPool::new(path, 1) }
+        Self {
+            pages: ReaderPool::new(path, 2),
+            leading: ReaderPool::new(path, 1),
+            lease: ReaderPool::new(path, 1),
+            beat: BeatFile::beside(path),
+        }
     }
 
     /// Runs `query` on one state of the file.
@@ -99,6 +110,17 @@ impl SqliteStore {
         let store = Self::new(path);
         store.make_ready()?;
         Ok(store)
+    }
+
+    /// Does `something` while a change is under way.
+    #[cfg(test)]
+    pub(crate) fn hold_the_lock(&self, something: impl FnOnce()) {
+        let held = self.transact(|connection| {
+            connection.execute("UPDATE ledger SET accepted = accepted", [])?;
+            something();
+            Ok(())
+        });
+        held.unwrap();
     }
 
     fn make_ready(&self) -> Result<()> {
@@ -137,7 +159,9 @@ impl SqliteStore {
 
 impl Reader for SqliteReader {
     fn lease(&self) -> Result<Option<Lease>> {
-        self.leading.with(|connection| in_snapshot(connection, lease::read))
+        let lease = self.lease.with(|connection| in_snapshot(connection, lease::read))?;
+        let with_pulse = |lease: Lease| Ok(Lease { pulse: self.beat.read(lease.epoch)?, ..lease });
+        lease.map(with_pulse).transpose()
     }
 
     fn task(&self, id: TaskId) -> Result<Option<TaskView>> {
@@ -240,25 +264,33 @@ delegate! {
 }
 
 impl Store for SqliteStore {
-    fn acquire(&self, claim: &Claim, seen: Epoch, now: Timestamp, ttl: Duration) -> Result<Epoch> {
-        self.transact(|connection| lease::acquire(connection, claim, seen, now, ttl))
+    fn acquire(&self, claim: &Claim, seen: Epoch) -> Result<Epoch> {
+        self.transact(|connection| lease::acquire(connection, claim, seen))
     }
 
-    fn renew(&self, epoch: Epoch, expires_at: Timestamp) -> Result<()> {
-        self.transact(|connection| {
-            lease::fence(connection, epoch)?;
-            lease::extend(connection, expires_at)
-        })
+    fn renew(&self, epoch: Epoch) -> Result<()> {
+        self.reader.lease.with(|connection| in_snapshot(connection, |lease| lease::fence(lease, epoch)))?;
+        self.reader.beat.beat(epoch, Timestamp::now())
     }
 
     fn release(&self, epoch: Epoch) -> Result<()> {
-        self.renew(epoch, Lease::RELEASED)
+        self.transact(|connection| {
+            lease::fence(connection, epoch)?;
+            lease::release(connection)
+        })
     }
 
     fn restore(&self, epoch: Epoch) -> Result<Recovered> {
         self.transact(|connection| {
             lease::fence(connection, epoch)?;
             restore::restore(connection, epoch)
+        })
+    }
+
+    fn open_tasks(&self, epoch: Epoch, after: SubmissionSeq, limit: usize) -> Result<Vec<OpenTask>> {
+        self.transact(|connection| {
+            lease::fence(connection, epoch)?;
+            restore::open_tasks(connection, after, limit)
         })
     }
 

@@ -6,16 +6,15 @@ use clb_core::task::RunningAttempt;
 use clb_protocol::{
     AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
 };
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 
 use super::failure::from_json;
 use super::{logs, registry};
-use crate::store::{Recovered, Result, StoreError};
+use crate::store::{OpenTask, Recovered, Result, StoreError};
 
+/// Everything but the tasks.
 pub(super) fn restore(connection: &Connection, epoch: Epoch) -> Result<Recovered> {
     let mut pools = Pools::default();
-    let (mut tasks, groups) = open_tasks(connection, &mut pools)?;
-    add_attempts(connection, &mut pools, &mut tasks)?;
     let last = |sql: &str| -> Result<u64> {
         Ok(connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or_default() as u64)
     };
@@ -25,7 +24,6 @@ pub(super) fn restore(connection: &Connection, epoch: Epoch) -> Result<Recovered
     Ok(Recovered {
         cluster: Restored {
             epoch,
-            tasks,
             pools: restored_pools(connection)?,
             generations: generations(connection, &mut pools)?,
             standings: standings(connection, &mut pools)?,
@@ -33,28 +31,29 @@ pub(super) fn restore(connection: &Connection, epoch: Epoch) -> Result<Recovered
             last_outcome: OutcomeSeq(last("SELECT max(seq) FROM outcomes")?),
             ended: ended.map(|count| count as u64),
         },
-        groups,
         containers: registry::containers(connection)?,
         members: registry::members(connection)?,
         last_log: logs::last_seq(connection)?,
     })
 }
 
-type Groups = Vec<(TaskId, String)>;
-
-fn open_tasks(connection: &Connection, pools: &mut Pools) -> Result<(Vec<RestoredTask>, Groups)> {
+/// One page of the tasks without an outcome, with their attempts.
+pub(super) fn open_tasks(
+    connection: &Connection,
+    after: SubmissionSeq,
+    limit: usize,
+) -> Result<Vec<OpenTask>> {
     let sql = "SELECT t.seq, t.id, t.pool, t.priority, t.max_attempts, t.timeout_seconds, t.task_group,
             t.submitted_at, t.not_before, t.retry
-        FROM open_tasks o CROSS JOIN tasks t ON t.seq = o.task_seq ORDER BY o.task_seq";
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    let (mut tasks, mut groups) = (Vec::new(), Vec::new());
+        FROM open_tasks o CROSS JOIN tasks t ON t.seq = o.task_seq
+        WHERE o.task_seq > ? ORDER BY o.task_seq LIMIT ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![after.0 as i64, limit as i64])?;
+    let (mut pools, mut tasks) = (Pools::default(), Vec::new());
     while let Some(row) = rows.next()? {
-        let id = TaskId::from_bytes(row.get(1)?);
-        groups.extend(row.get::<_, Option<String>>(6)?.map(|group| (id, group)));
         let retry = row.get_ref(9)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-        tasks.push(RestoredTask {
-            id,
+        let task = RestoredTask {
+            id: TaskId::from_bytes(row.get(1)?),
             seq: SubmissionSeq(row.get::<_, i64>(0)? as u64),
             pool: pools.name(row, 2)?,
             priority: row.get(3)?,
@@ -68,19 +67,28 @@ fn open_tasks(connection: &Connection, pools: &mut Pools) -> Result<(Vec<Restore
             rests_since: None,
             open: None,
             unjudged: Vec::new(),
-        });
+        };
+        tasks.push(OpenTask { task, group: row.get(6)? });
     }
-    Ok((tasks, groups))
+    add_attempts(connection, after, &mut pools, &mut tasks)?;
+    Ok(tasks)
 }
 
 /// Walks along the attempts and the tasks, both by the tasks' place.
-fn add_attempts(connection: &Connection, pools: &mut Pools, tasks: &mut [RestoredTask]) -> Result<()> {
+fn add_attempts(
+    connection: &Connection,
+    after: SubmissionSeq,
+    pools: &mut Pools,
+    tasks: &mut [OpenTask],
+) -> Result<()> {
+    let Some(last) = tasks.last().map(|last| last.task.seq) else { return Ok(()) };
     let sql = "SELECT a.task_seq, a.attempt, a.worker_pool, a.worker_slot, a.worker_generation, a.epoch,
             a.started_at, a.costs, a.ended_at, a.verdict IS NULL
-        FROM open_tasks o CROSS JOIN attempts a ON a.task_seq = o.task_seq ORDER BY o.task_seq, a.attempt";
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    let mut tasks = tasks.iter_mut();
+        FROM open_tasks o CROSS JOIN attempts a ON a.task_seq = o.task_seq
+        WHERE o.task_seq > ? AND o.task_seq <= ? ORDER BY o.task_seq, a.attempt";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![after.0 as i64, last.0 as i64])?;
+    let mut tasks = tasks.iter_mut().map(|open| &mut open.task);
     let mut task = tasks.next();
     while let Some(row) = rows.next()? {
         let seq = SubmissionSeq(row.get::<_, i64>(0)? as u64);

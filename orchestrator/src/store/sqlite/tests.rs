@@ -32,7 +32,7 @@ fn place() -> (TempDir, PathBuf) {
 
 fn lead(store: &SqliteStore) -> Epoch {
     let claim = Claim { holder: "one".into(), url: String::new(), public_url: String::new() };
-    store.acquire(&claim, Epoch(0), Timestamp::now(), Duration::from_secs(2)).unwrap()
+    store.acquire(&claim, Epoch(0)).unwrap()
 }
 
 /// A batch that accepts one task whose group is this long.
@@ -114,7 +114,7 @@ fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_it_has() {
     .unwrap();
     drop(old);
     let store = SqliteStore::open(&path).unwrap();
-    let restored = store.restore(lead(&store)).unwrap().cluster.tasks.pop().unwrap();
+    let restored = store.open_tasks(lead(&store), SubmissionSeq(0), 9).unwrap().pop().unwrap().task;
     assert_eq!((restored.id, restored.submitted_at), (id, Timestamp(7)));
     assert_eq!((restored.retry, restored.not_before), (None, None));
     let view = store.task(id).unwrap().unwrap();
@@ -146,7 +146,7 @@ fn damage_deep_in_the_file_is_an_error_of_the_query() {
     let end = page as usize * PAGE_BYTES;
     bytes[end - PAGE_BYTES..end].fill(0xa5);
     fs::write(&path, &bytes).unwrap();
-    let error = SqliteStore::open(&path).unwrap().restore(epoch).unwrap_err();
+    let error = SqliteStore::open(&path).unwrap().open_tasks(epoch, SubmissionSeq(0), 9).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
 }
 
@@ -187,10 +187,10 @@ fn survives(hindrance: &str, is_expected: fn(&StoreError) -> bool) {
     let first = batch(1, 1_000_000);
     let error = store.commit(epoch, &first).unwrap_err();
     assert!(is_expected(&error) && error.is_transient(), "{error:?}");
-    assert_eq!(store.restore(epoch).unwrap().cluster.tasks.len(), 0);
+    assert_eq!(store.open_tasks(epoch, SubmissionSeq(0), 9).unwrap().len(), 0);
     assert_eq!(store.commit(epoch, &first).unwrap().duplicates, []);
     store.commit(epoch, &batch(2, 20)).unwrap();
-    assert_eq!(store.restore(epoch).unwrap().cluster.tasks.len(), 2);
+    assert_eq!(store.open_tasks(epoch, SubmissionSeq(0), 9).unwrap().len(), 2);
 }
 
 #[test]

@@ -2,5 +2,6 @@
 
 mod deaths;
 mod handovers;
+mod load;
 mod simulated_crash;
 mod together;
