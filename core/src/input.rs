@@ -96,6 +96,27 @@ pub enum Input {
     },
     /// A worker's link ended.
     LinkClosed(LinkNo),
+    /// An order was not sent: what the worker has to know cannot be read at the moment, or the attempt was over
+    /// by the time it was.
+    OrderLost {
+        /// To which worker.
+        link: LinkNo,
+        /// Which task.
+        task: TaskId,
+        /// Which attempt of it.
+        attempt: AttemptNo,
+    },
+    /// An order was not sent, because what the worker has to know can be read never again.
+    OrderUnreadable {
+        /// To which worker.
+        link: LinkNo,
+        /// Which task.
+        task: TaskId,
+        /// Which attempt of it.
+        attempt: AttemptNo,
+        /// Why, for people.
+        reason: String,
+    },
     /// What a worker without a link answered when it was asked.
     WorkerProbed {
         /// Which worker.

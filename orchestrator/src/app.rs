@@ -304,7 +304,7 @@ async fn leave(node: &Node, docker: &Docker, stop_grace: Duration) {
             () = node.until_not_leading() => {}
         }
     }
-    handle.tell(Message::StepDown);
+    handle.tell(Message::StepDown).await;
     drop(timeout(HAND_OVER_LIMIT, node.until_not_leading()).await);
 }
 

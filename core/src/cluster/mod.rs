@@ -127,6 +127,12 @@ impl Cluster {
                 self.take_report(link, finished, leaving, now, &mut out);
             }
             Input::LinkClosed(link) => self.lose_link(link, now, &mut out),
+            Input::OrderLost { link, task, attempt } => {
+                self.lose_order(link, task, attempt, None, now, &mut out);
+            }
+            Input::OrderUnreadable { link, task, attempt, reason } => {
+                self.lose_order(link, task, attempt, Some(reason), now, &mut out);
+            }
             Input::WorkerProbed { worker, answer } => self.take_probe(&worker, answer, now, &mut out),
             Input::FleetObserved { seen, asked_at } => self.reconcile(&seen, asked_at, now, &mut out),
             Input::BuildsSeen { builds, orchestrators } => self.take_builds(builds, orchestrators, &mut out),

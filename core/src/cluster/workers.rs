@@ -239,6 +239,38 @@ impl Cluster {
         out.fleet.push(FleetAction::Probe { worker: worker_id, container, port });
     }
 
+    /// A worker does not have what it was to be given, for this reason if that is for good.
+    pub(super) fn lose_order(
+        &mut self,
+        link: LinkNo,
+        id: TaskId,
+        attempt: AttemptNo,
+        unreadable: Option<String>,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(key) = self.links.get(&link).cloned() else { return };
+        if let Some(worker) = self.slots.get_mut(&key).and_then(Slot::worker_mut)
+            && worker.running.get(&id) == Some(&attempt)
+        {
+            worker.running.remove(&id);
+            worker.load.release();
+        }
+        if !self.is_current(id, attempt) {
+            return;
+        }
+        match unreadable {
+            None => {
+                let verdict = Verdict::new(VerdictKind::HostLost, "The order did not reach the worker");
+                self.requeue(id, verdict, now, out);
+            }
+            Some(reason) => {
+                let detail = format!("What it is to do cannot be read from the store: {reason}");
+                self.fail(id, &Verdict::new(VerdictKind::Failed, detail), None, now, out);
+            }
+        }
+    }
+
     /// Everything that a slot's worker runs is lost; why is found out later.
     pub(super) fn lose_running(&mut self, key: &SlotKey, now: Timestamp, out: &mut Output) {
         let Some(worker) = self.slots.get_mut(key).and_then(Slot::worker_mut) else { return };

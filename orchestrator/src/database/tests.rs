@@ -42,7 +42,6 @@ impl Stored {
         let url = "http://127.0.0.1:3002".to_owned();
         let claim = Claim { holder: "orchestrator-1".into(), url: url.clone(), public_url: url };
         let epoch = store.acquire(&claim, Epoch(0)).unwrap();
-        store.renew(epoch).unwrap();
         let containers = [(1, "worker-1"), (2, "client")].map(|(no, name)| Registration {
             no: ContainerNo(no),
             identity: ContainerIdentity {
@@ -119,6 +118,7 @@ fn link(page: &str, rel: &str) -> Option<String> {
 async fn the_first_page_says_what_is_stored() {
     let stored = Stored::new();
     stored.log(1..=1_234, |seq| format!("line {seq}"));
+    stored.store.renew(stored.epoch).unwrap();
     let (status, page) = get(&pages(stored.source(), None), "/").await;
     assert_eq!(status, 200);
     for expected in [

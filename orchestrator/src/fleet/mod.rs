@@ -108,11 +108,11 @@ impl Fleet {
                     Some(action) => self.act(action),
                     None => break,
                 },
-                Some(event) = events.recv() => self.take_event(event),
+                Some(event) = events.recv() => self.take_event(event).await,
                 _ = reconcile.tick() => self.list(),
                 Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
                     if let Ok(news) = done {
-                        self.take_news(news);
+                        self.take_news(news).await;
                     }
                 }
             }
@@ -126,10 +126,11 @@ impl Fleet {
             FleetAction::Prepare { pool, version, spec } => {
                 let supplies = Arc::clone(&self.supplies);
                 self.jobs.spawn(async move {
-                    leader.tell(Message::Fact(match supplies.prepare(&spec).await {
+                    let fact = match supplies.prepare(&spec).await {
                         Ok(()) => Input::ImageReady { pool, version },
                         Err(reason) => Input::ImageFailed { pool, version, reason },
-                    }));
+                    };
+                    leader.tell(Message::Fact(fact)).await;
                     News::Nothing
                 });
             }
@@ -150,7 +151,7 @@ impl Fleet {
                         drop(making.await);
                     }
                     let remains = workers::bury(&docker, &worker, container).await;
-                    leader.tell(Message::Fact(Input::Buried { worker, remains }));
+                    leader.tell(Message::Fact(Input::Buried { worker, remains })).await;
                     News::Nothing
                 });
             }
@@ -158,7 +159,7 @@ impl Fleet {
                 let url = format!("http://{}:{port}", docker.worker_container_name(&worker));
                 self.jobs.spawn(async move {
                     let answer = workers::probe(&url).await;
-                    leader.tell(Message::Fact(Input::WorkerProbed { worker, answer }));
+                    leader.tell(Message::Fact(Input::WorkerProbed { worker, answer })).await;
                     News::Nothing
                 });
             }
@@ -179,7 +180,7 @@ impl Fleet {
         let meter = self.jobs.spawn(async move {
             let mut samples = std::pin::pin!(docker.usage(&container));
             while let Some(usage) = samples.next().await {
-                leader.tell(Message::Fact(Input::UsageSampled { worker: of.clone(), usage }));
+                leader.tell(Message::Fact(Input::UsageSampled { worker: of.clone(), usage })).await;
             }
             News::Nothing
         });
@@ -231,17 +232,17 @@ impl Fleet {
         }
     }
 
-    fn take_event(&mut self, event: Event) {
+    async fn take_event(&mut self, event: Event) {
         let event = match event {
             Event::Resync => return self.list(),
             Event::Container(event) => event,
         };
         match (event.role, event.what) {
             (Role::Worker(worker), What::Died) => {
-                self.leader.tell(Message::Fact(Input::ContainerDied(worker)));
+                self.leader.tell(Message::Fact(Input::ContainerDied(worker))).await;
             }
             (Role::Worker(worker), What::Killed { signal }) => {
-                self.leader.tell(Message::Fact(Input::ContainerSignalled { worker, signal }));
+                self.leader.tell(Message::Fact(Input::ContainerSignalled { worker, signal })).await;
             }
             (Role::Orchestrator(name), What::Died) => {
                 // The engine's list shows it as running for a while after this event.
@@ -272,7 +273,7 @@ impl Fleet {
         });
     }
 
-    fn take_news(&mut self, news: News) {
+    async fn take_news(&mut self, news: News) {
         match news {
             News::Nothing => {}
             News::Listed(asked_at, seen) => {
@@ -281,13 +282,13 @@ impl Fleet {
                     self.list();
                 }
                 if let Some(seen) = seen {
-                    self.take_list(&seen, asked_at);
+                    self.take_list(&seen, asked_at).await;
                 }
             }
             News::Known(name, container, blueprint) => {
                 let member = self.members.learn(&self.node, name, container, *blueprint);
                 if let Some(member) = member {
-                    self.leader.tell(Message::Member(member));
+                    self.leader.tell(Message::Member(member)).await;
                 }
             }
             News::Stopped(name, container) => self.node.roster.put(&name, &container, MemberRole::Stopped),
@@ -302,12 +303,12 @@ impl Fleet {
         let (supplies, leader) = (Arc::clone(&self.supplies), self.leader.clone());
         self.jobs.spawn(async move {
             let builds = supplies.builds().await;
-            leader.tell(Message::Fact(Input::BuildsSeen { builds, orchestrators }));
+            leader.tell(Message::Fact(Input::BuildsSeen { builds, orchestrators })).await;
             News::Nothing
         });
     }
 
-    fn take_list(&mut self, seen: &[Seen], asked_at: Timestamp) {
+    async fn take_list(&mut self, seen: &[Seen], asked_at: Timestamp) {
         let workers = seen.iter().filter_map(|seen| match &seen.role {
             Role::Worker(worker) => Some(SeenWorker {
                 container: seen.id.clone(),
@@ -321,7 +322,7 @@ impl Fleet {
             _ => None,
         });
         let observed = Input::FleetObserved { seen: workers.collect(), asked_at };
-        self.leader.tell(Message::Fact(observed));
+        self.leader.tell(Message::Fact(observed)).await;
         self.tell_builds(seen);
         let (supplies, list) = (Arc::clone(&self.supplies), seen.to_vec());
         self.jobs.spawn(async move {

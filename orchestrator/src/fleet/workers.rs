@@ -46,7 +46,7 @@ pub(super) async fn make(docker: Docker, plan: WorkerPlan, leader: Handle, suppl
             Input::ContainerFailed { worker, reason: error.to_string() }
         }
     };
-    leader.tell(Message::Fact(fact));
+    leader.tell(Message::Fact(fact)).await;
 }
 
 /// One that stands in its way is from a former term and goes.

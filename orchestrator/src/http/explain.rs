@@ -18,6 +18,7 @@ pub(super) async fn explain(
     let leader = door.leader()?;
     let placed = match leader.explain(id).await.ok_or_else(Refusal::no_leader)? {
         Explained::Open(explanation) => return Ok(Json(*explanation)),
+        Explained::Arriving => return Err(Refusal::unknown_task()),
         Explained::Ended(placed) => placed,
     };
     // Its end may be on its way to the disk.

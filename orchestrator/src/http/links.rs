@@ -18,11 +18,11 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::Door;
 use super::problem::Refusal;
-use crate::leader::{Handle, Message};
+use crate::leader::{Handle, LINK_QUEUE, Message};
 use crate::ndjson::line;
 use crate::node::Role;
 use crate::store::Member;
@@ -69,8 +69,8 @@ impl Lines {
     }
 }
 
-fn stream<T: serde::Serialize + Send + 'static>(orders: mpsc::UnboundedReceiver<T>) -> Response {
-    let lines = UnboundedReceiverStream::new(orders).ready_chunks(256).map(|orders| {
+fn stream<T: serde::Serialize + Send + 'static>(orders: mpsc::Receiver<T>) -> Response {
+    let lines = ReceiverStream::new(orders).ready_chunks(256).map(|orders| {
         let lines: Vec<u8> = orders.iter().flat_map(line).collect();
         Ok::<_, Infallible>(Bytes::from(lines))
     });
@@ -99,20 +99,20 @@ pub(super) async fn worker(State(door): State<Door>, request: Request) -> Respon
         return Refusal::new(StatusCode::BAD_REQUEST, "A worker's link begins with its hello.")
             .into_response();
     };
-    let (orders, outgoing) = mpsc::unbounded_channel();
+    let (orders, outgoing) = mpsc::channel(LINK_QUEUE);
     let ended = orders.clone();
     let Some(link) = leader.join(hello, orders).await else { return Refusal::no_leader().into_response() };
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 report = said.next::<WorkerReport>() => match report {
-                    Some(report) => leader.tell(Message::Reported { link, report }),
+                    Some(report) => leader.tell(Message::Reported { link, report }).await,
                     None => break,
                 },
                 () = ended.closed() => break,
             }
         }
-        leader.tell(Message::Closed(link));
+        leader.tell(Message::Closed(link)).await;
     });
     stream(outgoing)
 }
@@ -127,15 +127,15 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
         return Refusal::new(StatusCode::BAD_REQUEST, "A standby's link begins with its hello.")
             .into_response();
     };
-    let (orders, outgoing) = mpsc::unbounded_channel();
+    let (orders, outgoing) = mpsc::channel(LINK_QUEUE);
     let welcome = Welcome {
         epoch,
         leader: door.node.name.clone(),
         port: door.node.options.listen.port(),
         orchestrators: door.node.orchestrators(),
     };
-    drop(orders.send(StandbyOrder::Welcome(welcome)));
-    take_in(&door, &leader, &hello);
+    drop(orders.try_send(StandbyOrder::Welcome(welcome)));
+    take_in(&door, &leader, &hello).await;
     tokio::spawn(async move {
         let identity = ContainerIdentity {
             name: hello.member.to_string(),
@@ -163,7 +163,8 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
                     _ => break,
                 },
                 _ = ping.tick() => if !leader.watchdog().is_overdue() {
-                    drop(orders.send(StandbyOrder::Ping));
+                    // One that takes in nothing has enough to hear already.
+                    drop(orders.try_send(StandbyOrder::Ping));
                 },
                 // The term is over: so is the link.
                 changed = progress.changed() => if changed.is_err() { break },
@@ -175,16 +176,17 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
 }
 
 /// Makes a standby known: here, in the store, and to the workers.
-fn take_in(door: &Door, leader: &Handle, hello: &StandbyHello) {
+async fn take_in(door: &Door, leader: &Handle, hello: &StandbyHello) {
     door.node.roster.join(hello);
-    leader.tell(Message::Member(Member {
+    let member = Member {
         name: hello.member.clone(),
         container: hello.container.clone(),
         url: hello.url.clone(),
         public_url: hello.public_url.clone(),
         blueprint: None,
-    }));
-    leader.tell(Message::Orchestrators(door.node.orchestrators()));
+    };
+    leader.tell(Message::Member(member)).await;
+    leader.tell(Message::Orchestrators(door.node.orchestrators())).await;
 }
 
 pub(super) async fn hand_in_logs(State(door): State<Door>, body: Bytes) -> Result<Json<LogReceipt>, Refusal> {

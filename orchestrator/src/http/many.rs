@@ -121,7 +121,7 @@ pub(super) async fn cancel(
     let mut done = ManyCancelled::default();
     while let Some(ids) = walk.step(&door).await? {
         if !ids.is_empty() {
-            let receipts = door.leader()?.cancel(ids, which).await.ok_or_else(Refusal::no_leader)?;
+            let receipts = door.leader()?.cancel(ids, which).await.ok_or_else(Refusal::no_leader)??;
             let cancelled = receipts.iter().filter(|receipt| **receipt == CancelReceipt::Cancelled);
             done.cancelled += cancelled.count() as u64;
         }

@@ -19,7 +19,6 @@ use super::system::address_of;
 use super::tasks::{is_media_type, unsupported};
 use super::{Door, Named};
 use crate::definitions::{broken_name, broken_spec, segments};
-use crate::leader::Refused;
 
 pub(super) async fn list(State(door): State<Door>) -> Result<Json<PoolPage>, Refusal> {
     let pools = door.leader()?.pools().await.ok_or_else(Refusal::no_leader)?;
@@ -101,17 +100,13 @@ async fn order(door: &Door, name: Named, standing: Standing) -> Result<Json<Work
     let unknown = || Refusal::new(StatusCode::NOT_FOUND, "There is no worker with this name.");
     let Path(name) = name.map_err(|_| unknown())?;
     let answer = door.leader()?.order(Input::WorkerOrdered { name, standing }).await;
-    let mut worker = answer.ok_or_else(Refusal::no_leader)?.map_err(refused)?.ok_or_else(unknown)?;
+    let mut worker = answer.ok_or_else(Refusal::no_leader)??.ok_or_else(unknown)?;
     worker.address = address_of(door, &worker);
     Ok(Json(worker))
 }
 
 async fn ask(door: &Door, input: Input) -> Result<(PoolReceipt, Option<PoolView>), Refusal> {
-    door.leader()?.change_pool(input).await.ok_or_else(Refusal::no_leader)?.map_err(refused)
-}
-
-fn refused(Refused(reason): Refused) -> Refusal {
-    Refusal::unavailable(reason)
+    Ok(door.leader()?.change_pool(input).await.ok_or_else(Refusal::no_leader)??)
 }
 
 fn answer(receipt: PoolReceipt, view: Option<PoolView>) -> Result<Response, Refusal> {

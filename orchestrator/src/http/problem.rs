@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use clb_protocol::api::FieldError;
 use clb_protocol::task::ParseError;
 
+use crate::leader::Refused;
 use crate::store::StoreError;
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -66,6 +67,12 @@ impl From<ParseError> for Refusal {
             }
             ParseError::Invalid(errors) => Self::invalid(errors),
         }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(Refused(reason): Refused) -> Self {
+        Self::unavailable(reason)
     }
 }
 

@@ -227,7 +227,8 @@ pub(super) async fn cancel(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<TaskView>, Refusal> {
     let id = task_id(id)?;
-    let receipts = door.leader()?.cancel(vec![id], Cancellable::Open).await.ok_or_else(Refusal::no_leader)?;
+    let receipts =
+        door.leader()?.cancel(vec![id], Cancellable::Open).await.ok_or_else(Refusal::no_leader)??;
     let task = find(&door, id).await?;
     match receipts.first() {
         Some(CancelReceipt::Cancelled) => Ok(Json(task)),

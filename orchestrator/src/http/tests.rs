@@ -101,7 +101,7 @@ async fn a_stream_breaks_off_when_the_leader_does_not_lead_any_more() {
     bench.handle.submit(vec![new.clone()]).await.unwrap();
     let answer = output(&app, new.id, "?follow=true").await;
     assert_eq!(answer.status(), 200);
-    bench.handle.tell(crate::leader::Message::StepDown);
+    bench.handle.tell(crate::leader::Message::StepDown).await;
     bench.end().await;
     assert!(timeout(PATIENCE, answer.into_body().collect()).await.unwrap().is_err());
 }

@@ -22,13 +22,17 @@ use crate::store::{Batch, Member};
 /// How long something that nobody waits for may stay unwritten.
 const RIDE_LIMIT: Duration = Duration::from_millis(20);
 
+/// With so many changes a batch takes no more tasks in, so that neither its commit takes long nor its tasks much
+/// memory.
+const FULL: usize = 10_000;
+
 /// What waits for a batch to be on disk.
 #[derive(Debug)]
 pub(super) enum Release {
     /// The answer to a submission.
     Submission { statuses: Vec<(TaskId, Submitted)>, reply: oneshot::Sender<Vec<(TaskId, Submitted)>> },
     /// The answer to a cancellation.
-    Cancellation { receipts: Vec<CancelReceipt>, reply: oneshot::Sender<Vec<CancelReceipt>> },
+    Cancellation { receipts: Vec<CancelReceipt>, reply: oneshot::Sender<Result<Vec<CancelReceipt>, Refused>> },
     /// The answer to a wish about a pool.
     Pool { answer: PoolAnswer, reply: oneshot::Sender<Result<PoolAnswer, Refused>> },
     /// The answer to an order for a worker.
@@ -116,6 +120,11 @@ impl Pending {
         (std::mem::take(&mut self.batch), std::mem::take(&mut self.releases))
     }
 
+    /// Whether there is room for more tasks in the next batch.
+    pub(super) fn has_room(&self) -> bool {
+        self.batch.changes.len() < FULL
+    }
+
     /// Puts every start into the next batch: there will be no end for them in this term.
     pub(super) fn write_starts(&mut self) {
         self.start_of.clear();
@@ -123,8 +132,21 @@ impl Pending {
         self.riding_since = None;
     }
 
+    /// Lets nothing ride any longer: the next batch is due.
+    pub(super) fn hurry(&mut self) {
+        self.is_urgent = true;
+    }
+
+    /// Prepares the last batch of a term; says whether there is anything for it.
+    pub(super) fn wind_up(&mut self) -> bool {
+        self.is_urgent |= self.riding_since.is_some();
+        self.write_starts();
+        self.is_urgent
+    }
+
     /// Puts back what could not be written, before everything that came since, without the submissions
-    /// of both: these are refused. Returns them, and the replies to their submitters.
+    /// of both: these are refused, and returned. Nobody is left waiting for an answer, though what was
+    /// cancelled or changed may still get to the disk.
     pub(super) fn put_back(&mut self, mut batch: Batch, releases: Vec<Release>, reason: &str) -> Vec<TaskId> {
         let refused = accepted(&batch).chain(accepted(&self.batch)).collect();
         let is_kept = |change: &Change| !matches!(change, Change::TaskAccepted { .. });
@@ -145,6 +167,9 @@ impl Pending {
                     // A caller that hung up gets its answer when it asks again.
                     drop(reply.send(statuses));
                 }
+                Release::Cancellation { reply, .. } => drop(reply.send(Err(Refused(reason.to_owned())))),
+                Release::Pool { reply, .. } => drop(reply.send(Err(Refused(reason.to_owned())))),
+                Release::Order { reply, .. } => drop(reply.send(Err(Refused(reason.to_owned())))),
                 other => self.releases.push(other),
             }
         }

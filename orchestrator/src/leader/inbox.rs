@@ -38,16 +38,31 @@ pub(crate) struct Refused(pub(crate) String);
 /// What became of a wish about a pool, and how the pool is then.
 pub(crate) type PoolAnswer = (PoolReceipt, Option<PoolView>);
 
+/// How many messages may wait for the loop; whoever has one more waits for room.
+const INBOX: usize = 4_096;
+/// How many submissions may wait for the loop.
+const SUBMISSIONS: usize = 1_024;
+
+/// Tasks to accept. They have a queue of their own, in which they wait while the loop has enough to write: what
+/// workers and the engine say never waits for the disk.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    /// Checked tasks whose ids differ from each other.
+    pub(crate) tasks: Vec<NewTask>,
+    /// One entry for each, in their order, when all of them are on disk.
+    pub(crate) reply: oneshot::Sender<Vec<(TaskId, Submitted)>>,
+}
+
+/// What the loop takes in.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) submissions: mpsc::Receiver<Submission>,
+}
+
 /// One message to the loop.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// Tasks to accept. Answered in their order when all of them are on disk.
-    Submit {
-        /// Checked tasks whose ids differ from each other.
-        tasks: Vec<NewTask>,
-        /// One entry for each.
-        reply: oneshot::Sender<Vec<(TaskId, Submitted)>>,
-    },
     /// Tasks to cancel. Answered when their ends are on disk.
     Cancel {
         /// Which ones; each once.
@@ -55,7 +70,7 @@ pub(crate) enum Message {
         /// Those of them that stand elsewhere are spared.
         which: Cancellable,
         /// What became of the wish, for each in order.
-        reply: oneshot::Sender<Vec<CancelReceipt>>,
+        reply: oneshot::Sender<Result<Vec<CancelReceipt>, Refused>>,
     },
     /// Tell why a task waits, or why it runs where it runs.
     Explain {
@@ -101,7 +116,7 @@ pub(crate) enum Message {
         /// Its first line.
         hello: Box<WorkerHello>,
         /// Where its orders go; closed by the loop to end the link.
-        orders: mpsc::UnboundedSender<WorkerOrder>,
+        orders: mpsc::Sender<WorkerOrder>,
         /// The number by which its reports are told apart.
         reply: oneshot::Sender<LinkNo>,
     },
@@ -142,6 +157,8 @@ pub(crate) enum Message {
 pub(crate) enum Explained {
     /// It has not ended.
     Open(Box<Explanation>),
+    /// It is on its way to the disk: nobody knows of it yet.
+    Arriving,
     /// It is not open. Its last placement, while that is remembered.
     Ended(Option<(PlacementView, Vec<CandidateView>)>),
 }
@@ -160,7 +177,8 @@ pub(crate) struct Standing {
 /// Tells a leader's loop things. Every wait ends with `None` when the term is over.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
-    messages: mpsc::UnboundedSender<Message>,
+    messages: mpsc::Sender<Message>,
+    submissions: mpsc::Sender<Submission>,
     watchdog: Arc<Watchdog>,
     progress: watch::Receiver<u64>,
     feed: Arc<Feed>,
@@ -175,9 +193,11 @@ impl Handle {
         progress: watch::Receiver<u64>,
         feed: Arc<Feed>,
         news: watch::Receiver<Cursor>,
-    ) -> (Self, mpsc::UnboundedReceiver<Message>) {
-        let (messages, inbox) = mpsc::unbounded_channel();
-        (Self { messages, watchdog, progress, feed, news }, inbox)
+    ) -> (Self, Inbox) {
+        let (messages, told) = mpsc::channel(INBOX);
+        let (submissions, submitted) = mpsc::channel(SUBMISSIONS);
+        let inbox = Inbox { messages: told, submissions: submitted };
+        (Self { messages, submissions, watchdog, progress, feed, news }, inbox)
     }
 
     /// Whether the loop still turns.
@@ -196,23 +216,35 @@ impl Handle {
     }
 
     /// Sends something that has no answer. Lost when the term is over, as everything then is.
-    pub(crate) fn tell(&self, message: Message) {
-        drop(self.messages.send(message));
+    pub(crate) async fn tell(&self, message: Message) {
+        drop(self.messages.send(message).await);
+    }
+
+    /// Sends something, for which there must be room.
+    #[cfg(test)]
+    pub(super) fn tell_now(&self, message: Message) {
+        self.messages.try_send(message).unwrap();
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.messages.send(message(reply)).ok()?;
+        self.messages.send(message(reply)).await.ok()?;
         answer.await.ok()
     }
 
     /// Submits tasks and waits until they are on disk.
     pub(crate) async fn submit(&self, tasks: Vec<NewTask>) -> Option<Vec<(TaskId, Submitted)>> {
-        self.ask(|reply| Message::Submit { tasks, reply }).await
+        let (reply, answer) = oneshot::channel();
+        self.submissions.send(Submission { tasks, reply }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Cancels tasks and waits until that is on disk.
-    pub(crate) async fn cancel(&self, ids: Vec<TaskId>, which: Cancellable) -> Option<Vec<CancelReceipt>> {
+    pub(crate) async fn cancel(
+        &self,
+        ids: Vec<TaskId>,
+        which: Cancellable,
+    ) -> Option<Result<Vec<CancelReceipt>, Refused>> {
         self.ask(|reply| Message::Cancel { ids, which, reply }).await
     }
 
@@ -257,11 +289,7 @@ impl Handle {
     }
 
     /// Opens a worker's link.
-    pub(crate) async fn join(
-        &self,
-        hello: WorkerHello,
-        orders: mpsc::UnboundedSender<WorkerOrder>,
-    ) -> Option<LinkNo> {
+    pub(crate) async fn join(&self, hello: WorkerHello, orders: mpsc::Sender<WorkerOrder>) -> Option<LinkNo> {
         self.ask(|reply| Message::Joined { hello: Box::new(hello), orders, reply }).await
     }
 

@@ -6,26 +6,28 @@ use clb_protocol::api::WorkerView;
 use clb_protocol::link::{
     AttemptProgress, ContainerIdentity, ContainerRole, WorkerHello, WorkerOrder, WorkerReport,
 };
-use clb_protocol::task::NewTask;
 use clb_protocol::{AttemptNo, TaskId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Release;
 use super::followers::{Whereabouts, whereabouts};
-use super::inbox::{Explained, Message, PoolAnswer, Refused, Standing, Submitted};
+use super::inbox::{Explained, Message, PoolAnswer, Refused, Standing, Submission, Submitted};
 use super::term::Term;
 
 impl Term {
     pub(super) fn take_message(&mut self, message: Message, now: Timestamp) {
         match message {
-            Message::Submit { tasks, reply } => self.submit(tasks, reply, now),
             Message::Cancel { ids, which, reply } => {
+                if let Some(reason) = &self.trouble {
+                    return drop(reply.send(Err(Refused(reason.clone()))));
+                }
                 let receipts = self.handle(Input::CancelRequested { ids, which }, now).cancelled;
                 self.pending.push_release(Release::Cancellation { receipts, reply });
             }
             Message::Explain { id, reply } => {
                 let explained = match self.cluster.explain(id, now) {
                     Some(explanation) => Explained::Open(Box::new(explanation)),
+                    None if self.cluster.is_open(id) => Explained::Arriving,
                     None => Explained::Ended(self.cluster.placement(id)),
                 };
                 drop(reply.send(explained));
@@ -71,7 +73,6 @@ impl Term {
                 self.handle(Input::Retired, now);
             }
             Message::StepDown => {
-                self.pending.write_starts();
                 self.stepping_down = true;
             }
         }
@@ -126,12 +127,7 @@ impl Term {
         self.pending.push_release(Release::Order { worker, reply });
     }
 
-    fn submit(
-        &mut self,
-        tasks: Vec<NewTask>,
-        reply: oneshot::Sender<Vec<(TaskId, Submitted)>>,
-        now: Timestamp,
-    ) {
+    pub(super) fn submit(&mut self, Submission { tasks, reply }: Submission, now: Timestamp) {
         if let Some(reason) = &self.trouble {
             let refused = tasks.iter().map(|task| (task.id, Submitted::Refused(reason.clone())));
             drop(reply.send(refused.collect()));
@@ -145,7 +141,7 @@ impl Term {
     fn join(
         &mut self,
         hello: WorkerHello,
-        orders: mpsc::UnboundedSender<WorkerOrder>,
+        orders: mpsc::Sender<WorkerOrder>,
         reply: oneshot::Sender<LinkNo>,
         now: Timestamp,
     ) {

@@ -11,6 +11,7 @@
 mod callers;
 mod commit;
 mod feed;
+mod fetcher;
 mod followers;
 mod groups;
 mod inbox;
@@ -30,4 +31,5 @@ pub(crate) use feed::{Feed, Wanted, frame};
 pub(crate) use followers::Whereabouts;
 pub(crate) use inbox::{Explained, Handle, Message, Refused, Submitted};
 pub(crate) use keeper::Keeper;
+pub(crate) use links::QUEUE as LINK_QUEUE;
 pub(crate) use term::{Beginning, End, Term};

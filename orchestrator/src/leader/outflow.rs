@@ -6,9 +6,10 @@ use std::time::Duration;
 use clb_core::input::{Input, LinkNo};
 use clb_core::output::{Change, FleetAction, Note, Order, Output};
 use clb_protocol::link::{LINE_SHARE_BYTES, LogLine, RunOrder, WorkerOrder};
-use clb_protocol::{TaskId, Timestamp, seed};
+use clb_protocol::{AttemptNo, TaskId, Timestamp, seed};
 
 use super::commit::Release;
+use super::fetcher::{Due, Fetched};
 use super::term::Term;
 use crate::store::Workload;
 
@@ -75,36 +76,48 @@ impl Term {
     }
 
     fn send_orders(&mut self, orders: &[(LinkNo, Order)]) {
-        let mut specs: BTreeMap<TaskId, _> = BTreeMap::new();
-        let mut missing = Vec::new();
-        for (_, order) in orders {
-            if let Order::Run(task, _) = order {
-                match self.specs.take(*task) {
-                    Some(spec) => drop(specs.insert(*task, spec)),
-                    None => missing.push(*task),
-                }
-            }
-        }
-        if !missing.is_empty() {
-            match self.store.specs(&missing) {
-                Ok(found) => specs.extend(found),
-                Err(error) => tracing::error!("the specs of {} tasks cannot be read: {error}", missing.len()),
-            }
-        }
         let mut runs: BTreeMap<LinkNo, Vec<RunOrder>> = BTreeMap::new();
+        let mut missing = Vec::new();
         for (link, order) in orders {
             match order {
-                Order::Run(task, attempt) => {
-                    if let Some(Workload { spec, group }) = specs.remove(task) {
-                        let order = RunOrder { task: *task, attempt: *attempt, group, spec };
-                        runs.entry(*link).or_default().push(order);
-                    }
-                }
+                Order::Run(task, attempt) => match self.specs.take(*task) {
+                    Some(work) => runs.entry(*link).or_default().push(run_order(*task, *attempt, work)),
+                    None => missing.push(Due { link: *link, task: *task, attempt: *attempt }),
+                },
                 Order::Cancel(task, attempt) => {
                     self.links.send(*link, WorkerOrder::Cancel(vec![(*task, *attempt)]));
                 }
             }
         }
+        if !missing.is_empty() {
+            self.fetcher.fetch(missing);
+        }
+        self.send_runs(runs);
+    }
+
+    /// Sends what was read from the store, as far as it is still to be run, and gives back the rest.
+    pub(super) fn take_fetched(&mut self, fetched: Vec<Fetched>, now: Timestamp) {
+        let mut runs: BTreeMap<LinkNo, Vec<RunOrder>> = BTreeMap::new();
+        for (Due { link, task, attempt }, work) in fetched {
+            let running = self.cluster.running_attempt(task);
+            let lost = match work {
+                Ok(work) if running.is_some_and(|running| running.attempt == attempt) => {
+                    runs.entry(link).or_default().push(run_order(task, attempt, work));
+                    continue;
+                }
+                Ok(_) => Input::OrderLost { link, task, attempt },
+                Err(error) if error.is_transient() => {
+                    self.suspend(error.to_string(), now);
+                    Input::OrderLost { link, task, attempt }
+                }
+                Err(error) => Input::OrderUnreadable { link, task, attempt, reason: error.to_string() },
+            };
+            self.handle(lost, now);
+        }
+        self.send_runs(runs);
+    }
+
+    fn send_runs(&mut self, runs: BTreeMap<LinkNo, Vec<RunOrder>>) {
         for (link, orders) in runs {
             for line in in_lines(orders) {
                 self.links.send(link, WorkerOrder::Run(line));
@@ -128,6 +141,10 @@ impl Term {
     }
 }
 
+fn run_order(task: TaskId, attempt: AttemptNo, Workload { spec, group }: Workload) -> RunOrder {
+    RunOrder { task, attempt, group, spec }
+}
+
 /// Cuts orders into lines that a worker takes in.
 fn in_lines(orders: Vec<RunOrder>) -> Vec<Vec<RunOrder>> {
     let mut lines: Vec<Vec<RunOrder>> = Vec::new();
@@ -147,8 +164,6 @@ fn in_lines(orders: Vec<RunOrder>) -> Vec<Vec<RunOrder>> {
 
 #[cfg(test)]
 mod tests {
-    use clb_protocol::AttemptNo;
-
     use super::*;
 
     #[test]

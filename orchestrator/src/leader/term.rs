@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use super::callers::Callers;
 use super::commit::{Pending, Release, accepted};
 use super::feed::{Cursor, Feed};
+use super::fetcher::Fetcher;
 use super::followers::Followers;
-use super::inbox::{Handle, Message, Submitted};
+use super::inbox::{Handle, Inbox, Submitted};
 use super::keeper::Keeper;
 use super::links::Links;
 use super::logbook::Logbook;
@@ -56,7 +57,7 @@ struct Commit {
 /// The loop and everything it owns.
 pub(crate) struct Term {
     pub(super) cluster: Cluster,
-    pub(super) store: Arc<dyn Store>,
+    store: Arc<dyn Store>,
     pub(super) committer: Committer,
     pub(super) epoch: Epoch,
     keeper: Keeper,
@@ -67,12 +68,13 @@ pub(crate) struct Term {
     pub(super) client_port: u16,
     pub(super) journal: Arc<Journal>,
     pub(super) roster: Arc<Roster>,
-    pub(super) inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Inbox,
     pub(super) fleet: mpsc::UnboundedSender<FleetAction>,
     pub(super) ran_at: Timestamp,
     pub(super) links: Links,
     pub(super) logbook: Logbook,
     pub(super) specs: Specs,
+    pub(super) fetcher: Fetcher,
     pub(super) pending: Pending,
     /// Tasks whose outcome is not on disk yet.
     pub(super) ending: BTreeSet<TaskId>,
@@ -137,7 +139,6 @@ impl Term {
         let term = Self {
             cluster,
             committer: Committer::start(Arc::clone(&store), epoch).map_err(|error| no_thread(&error))?,
-            store,
             epoch,
             keeper: beginning.keeper,
             welcome: beginning.welcome,
@@ -151,7 +152,9 @@ impl Term {
             links: Links::default(),
             logbook,
             specs: Specs::default(),
+            fetcher: Fetcher::start(Arc::clone(&store)).map_err(|error| no_thread(&error))?,
             pending,
+            store,
             ending: BTreeSet::new(),
             watchers: Callers::default(),
             followers: Followers::default(),
@@ -177,13 +180,19 @@ impl Term {
         loop {
             self.keeper.watchdog().kick();
             self.notice_sleep(Timestamp::now());
+            for link in self.links.take_stuck() {
+                self.handle(Input::LinkClosed(link), Timestamp::now());
+            }
             let write_at = self.pending.due().map(|due| due.max(not_before)).filter(|_| commit.is_none());
             if write_at.is_some_and(|at| at <= Instant::now()) {
                 commit = Some(self.begin_commit());
                 continue;
             }
-            self.stepping_down |= self.inbox.is_closed();
+            self.stepping_down |= self.inbox.messages.is_closed();
             if self.stepping_down && commit.is_none() && self.trouble.is_none() {
+                if self.pending.wind_up() {
+                    continue;
+                }
                 return self.release();
             }
             let deadline = self.cluster.next_deadline().map(instant_of);
@@ -196,11 +205,19 @@ impl Term {
                         Err(None) => not_before = Instant::now() + RETRY_AFTER,
                     }
                 }
-                _ = self.inbox.recv_many(&mut messages, INBOX_BOUND), if !self.inbox.is_closed() => {
+                _ = self.inbox.messages.recv_many(&mut messages, INBOX_BOUND),
+                    if !self.inbox.messages.is_closed() =>
+                {
                     for message in messages.drain(..) {
                         self.take_message(message, Timestamp::now());
                     }
+                    self.take_submissions();
                 }
+                Some(submission) = self.inbox.submissions.recv(), if self.takes_submissions() => {
+                    self.submit(submission, Timestamp::now());
+                    self.take_submissions();
+                }
+                fetched = self.fetcher.fetched() => self.take_fetched(fetched, Timestamp::now()),
                 current = self.keeper.fenced() => return End::Fenced(current),
                 _ = look_around.tick() => {
                     if self.is_cut_off(Timestamp::now()) {
@@ -216,6 +233,22 @@ impl Term {
                 () = until(deadline) => drop(self.handle(Input::TimePassed, Timestamp::now())),
                 () = until(write_at) => {}
             }
+        }
+    }
+
+    /// Whether there is room for more tasks. When the store takes none, they are refused at once.
+    fn takes_submissions(&self) -> bool {
+        self.pending.has_room() || self.trouble.is_some()
+    }
+
+    /// Takes in the tasks that wait, as far as there is room for them.
+    fn take_submissions(&mut self) {
+        for _ in 0..INBOX_BOUND {
+            if !self.takes_submissions() {
+                return;
+            }
+            let Ok(submission) = self.inbox.submissions.try_recv() else { return };
+            self.submit(submission, Timestamp::now());
         }
     }
 
@@ -265,17 +298,24 @@ impl Term {
             Err(StoreError::Fenced { current }) => Err(Some(End::Fenced(current))),
             Err(error) if error.is_transient() => {
                 let reason = error.to_string();
-                if self.trouble.is_none() {
-                    self.journal.write(&reason);
-                    self.handle(Input::StoreAvailable(false), now);
-                }
                 let refused = self.pending.put_back(batch, releases, &reason);
+                self.suspend(reason, now);
                 self.handle(Input::NotStored(refused), now);
-                self.trouble = Some(reason);
                 Err(None)
             }
             Err(error) => Err(Some(End::Broken(error))),
         }
+    }
+
+    /// Hands out nothing and takes nothing in until the store takes a commit again.
+    pub(super) fn suspend(&mut self, reason: String, now: Timestamp) {
+        if self.trouble.is_none() {
+            self.journal.write(&reason);
+            self.handle(Input::StoreAvailable(false), now);
+        }
+        self.trouble = Some(reason);
+        // Whether it is over is found out by the next commit.
+        self.pending.hurry();
     }
 
     fn let_go(&mut self, releases: Vec<Release>, duplicates: &BTreeSet<TaskId>) {
@@ -294,7 +334,7 @@ impl Term {
                     // A caller that hung up gets its answer when it asks again.
                     drop(reply.send(statuses));
                 }
-                Release::Cancellation { receipts, reply } => drop(reply.send(receipts)),
+                Release::Cancellation { receipts, reply } => drop(reply.send(Ok(receipts))),
                 Release::Pool { answer, reply } => drop(reply.send(Ok(answer))),
                 Release::Order { worker, reply } => drop(reply.send(Ok(worker.map(|worker| *worker)))),
                 Release::Fleet(action) => self.act(action),

@@ -2,6 +2,7 @@
 
 mod outputs;
 mod specs;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::store::{Claim, LogFilter, LogFrom, Reader, Store};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Bench {
-    _folder: TempDir,
+    folder: TempDir,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) epoch: Epoch,
     pub(crate) handle: Handle,
@@ -87,9 +88,9 @@ impl Bench {
     pub(crate) fn start() -> Self {
         let now = Timestamp::now();
         let Prepared { folder, store, epoch, term, handle, actions } = Prepared::new();
-        let bench = Self { _folder: folder, store, epoch, handle, actions, term: tokio::spawn(term.run()) };
+        let bench = Self { folder, store, epoch, handle, actions, term: tokio::spawn(term.run()) };
         let observed = Input::FleetObserved { seen: Vec::<SeenWorker>::new(), asked_at: now };
-        bench.handle.tell(Message::Fact(observed));
+        bench.handle.tell_now(Message::Fact(observed));
         bench
     }
 
@@ -100,7 +101,7 @@ impl Bench {
     /// The worker that the leader asked for joins.
     pub(crate) async fn join(&mut self) -> Played {
         let FleetAction::Create { worker, .. } = self.next_action().await else { panic!("no container") };
-        let (orders, heard) = mpsc::unbounded_channel();
+        let (orders, heard) = mpsc::channel(64);
         let hello = WorkerHello {
             worker,
             incarnation: Incarnation(uuid::Uuid::now_v7()),
@@ -124,7 +125,7 @@ impl Bench {
 pub(crate) struct Played {
     handle: Handle,
     link: clb_core::input::LinkNo,
-    heard: mpsc::UnboundedReceiver<WorkerOrder>,
+    heard: mpsc::Receiver<WorkerOrder>,
 }
 
 impl Played {
@@ -160,7 +161,7 @@ impl Played {
     }
 
     pub(crate) fn report(&self, report: WorkerReport) {
-        self.handle.tell(Message::Reported { link: self.link, report });
+        self.handle.tell_now(Message::Reported { link: self.link, report });
     }
 }
 
@@ -235,7 +236,7 @@ async fn a_leader_whose_term_is_over_changes_nothing_and_answers_nothing() {
 #[tokio::test]
 async fn stepping_down_gives_the_lease_up() {
     let mut bench = Bench::start();
-    bench.handle.tell(Message::StepDown);
+    bench.handle.tell(Message::StepDown).await;
     assert!(matches!(bench.end().await, End::SteppedDown));
     assert!(bench.store.lease().unwrap().unwrap().is_released);
 }
@@ -258,9 +259,9 @@ async fn a_retired_cluster_has_no_workers_and_keeps_its_tasks() {
     };
     assert_eq!(buried, WorkerId { pool: "default".into(), slot: SlotNo(1), generation: Generation(1) });
     let remains = clb_core::fleet::Remains::default();
-    bench.handle.tell(Message::Fact(Input::Buried { worker: buried, remains }));
+    bench.handle.tell(Message::Fact(Input::Buried { worker: buried, remains })).await;
     timeout(PATIENCE, retiring).await.unwrap().unwrap().unwrap();
-    bench.handle.tell(Message::StepDown);
+    bench.handle.tell(Message::StepDown).await;
     assert!(matches!(bench.end().await, End::SteppedDown));
     assert_eq!(bench.store.task(new.id).unwrap().unwrap().state, TaskState::Queued);
 }
@@ -272,7 +273,7 @@ async fn the_leaders_words_reach_the_store() {
     let new = task();
     bench.handle.submit(vec![new.clone()]).await.unwrap();
     worker.run_one(bench.epoch).await;
-    bench.handle.tell(Message::StepDown);
+    bench.handle.tell(Message::StepDown).await;
     bench.end().await;
     let filter = LogFilter { container: Some("one".into()), task: Some(new.id) };
     let lines = bench.store.logs(&filter, LogFrom::After(LogSeq(0)), 100).unwrap().logs;
@@ -306,9 +307,9 @@ async fn many_are_cancelled_in_one_go_and_that_is_on_disk_when_it_is_answered() 
     let mut ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
     bench.handle.submit(tasks).await.unwrap();
     ids.push(TaskId::now());
-    let spared = bench.handle.cancel(ids.clone(), Cancellable::Running).await.unwrap();
+    let spared = bench.handle.cancel(ids.clone(), Cancellable::Running).await.unwrap().unwrap();
     assert_eq!(spared.iter().filter(|receipt| **receipt == CancelReceipt::Spared).count(), 50);
-    let receipts = bench.handle.cancel(ids.clone(), Cancellable::Open).await.unwrap();
+    let receipts = bench.handle.cancel(ids.clone(), Cancellable::Open).await.unwrap().unwrap();
     assert_eq!(receipts.last(), Some(&CancelReceipt::NotOpen));
     assert!(receipts[..50].iter().all(|receipt| *receipt == CancelReceipt::Cancelled));
     for id in &ids[..50] {

@@ -32,6 +32,7 @@ enum Step {
     Fail(u16),
     TimeOut(u16),
     Leave(u16),
+    LoseOrder { slot: u16, is_for_good: bool },
     Cut(u16),
     Kill(u16),
     NoticeDeath(u16),
@@ -79,6 +80,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => slot.clone().prop_map(Step::Fail),
         1 => slot.clone().prop_map(Step::TimeOut),
         1 => slot.clone().prop_map(Step::Leave),
+        2 => (slot.clone(), any::<bool>())
+            .prop_map(|(slot, is_for_good)| Step::LoseOrder { slot, is_for_good }),
         2 => slot.clone().prop_map(Step::Cut),
         3 => slot.clone().prop_map(Step::Kill),
         2 => slot.clone().prop_map(Step::NoticeDeath),
@@ -159,6 +162,9 @@ fn take(world: &mut World, step: &Step) {
         }
         Step::TimeOut(slot) => {
             on(world, slot, &|world, worker| drop(world.finish(worker, &Yield::TimedOut(None))));
+        }
+        Step::LoseOrder { slot, is_for_good } => {
+            world.lose_order(slot, is_for_good.then_some("damaged"));
         }
         Step::Leave(slot) => on(world, slot, &|world, worker| world.leave(worker)),
         Step::Cut(slot) => on(world, slot, &|world, worker| world.cut(worker)),

@@ -34,7 +34,7 @@ async fn who_follows_a_task_hears_of_each_of_its_attempts_and_of_its_end() {
     }
     assert_eq!(third.await.unwrap(), Some(Whereabouts::Ended));
     assert!(bench.store.task(id).unwrap().unwrap().result.is_some());
-    bench.handle.tell(Message::StepDown);
+    bench.handle.tell(Message::StepDown).await;
     bench.end().await;
     assert_eq!(bench.handle.find(id).await, None);
 }
@@ -73,7 +73,7 @@ async fn a_command_that_was_cancelled_keeps_what_it_gave_once_its_worker_says_so
     let new = task();
     bench.handle.submit(vec![new.clone()]).await.unwrap();
     let (id, attempt) = worker.begin_one().await;
-    bench.handle.cancel(vec![id], Cancellable::Open).await.unwrap();
+    bench.handle.cancel(vec![id], Cancellable::Open).await.unwrap().unwrap();
     let task = bench.store.task(id).unwrap().unwrap();
     assert_eq!((task.state, task.result.is_some()), (TaskState::Cancelled, false));
     worker.give(id, attempt, bench.epoch, Yield::Cancelled(Some(to_raw_value(&7).unwrap())));

@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::leader::inbox::Submission;
 
 #[tokio::test]
 async fn another_task_under_a_known_id_does_not_change_what_is_run() {
@@ -26,7 +27,7 @@ async fn only_the_specs_of_what_waits_for_a_slot_are_kept() {
     let Prepared { mut term, store, epoch, handle: _handle, .. } = Prepared::new();
     let submit = |term: &mut Term, tasks: &[NewTask]| {
         let reply = oneshot::channel().0;
-        term.take_message(Message::Submit { tasks: tasks.to_vec(), reply }, now);
+        term.submit(Submission { tasks: tasks.to_vec(), reply }, now);
     };
     let (good, mut nowhere, mut later) = (task(), task(), task());
     nowhere.pool = "gpu".into();

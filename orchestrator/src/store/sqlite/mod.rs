@@ -123,6 +123,15 @@ impl SqliteStore {
         held.unwrap();
     }
 
+    /// Damages what a task is to do.
+    #[cfg(test)]
+    pub(crate) fn spoil_spec(&self, task: TaskId) {
+        let spoilt = self.transact(|connection| {
+            Ok(connection.execute("UPDATE tasks SET spec = '{' WHERE id = ?", [task.as_bytes()])?)
+        });
+        assert_eq!(spoilt.unwrap(), 1);
+    }
+
     fn make_ready(&self) -> Result<()> {
         if !self.is_ready.load(Ordering::Acquire) {
             self.write(|_| Ok(()))?;
