@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_client::Client;
+use clb_outlet::Outlet;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -94,7 +95,11 @@ pub(crate) struct App {
 pub(crate) async fn run(options: ServeOptions, client: Client) -> Result<(), ServeError> {
     let filter = EnvFilter::try_new(&options.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_terminal = std::io::stdout().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(is_terminal).init();
+    let output = Outlet::stdout();
+    let _farewell = output.farewell();
+    output.report_panics();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(is_terminal);
+    log.with_writer(move || output.clone()).init();
     let listen = options.listen;
     let refused = |source| ServeError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(refused)?;

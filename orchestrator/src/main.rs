@@ -20,6 +20,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clb_outlet::Outlet;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Cli, Command};
@@ -42,20 +43,29 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> ExitCode {
     match command {
         Command::Serve(options) => {
-            let filter = EnvFilter::try_new(&options.log).unwrap_or_default();
-            tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false).init();
+            let output = Outlet::stdout();
+            let _farewell = output.farewell();
+            write_log(&options.log, output);
             ended(app::serve(*options).await)
         }
         Command::Database(options) => {
             // Standard output has the containers' log lines and nothing else.
-            let filter = EnvFilter::try_new(&options.log).unwrap_or_default();
-            let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
-            log.with_writer(std::io::stderr).init();
-            ended(database::run(options).await)
+            let (output, complaints) = (Outlet::stdout(), Outlet::stderr());
+            let _farewells = [output.farewell(), complaints.farewell()];
+            write_log(&options.log, complaints);
+            ended(database::run(options, output).await)
         }
         Command::Healthcheck { listen } if http::is_healthy(listen).await => ExitCode::SUCCESS,
         Command::Healthcheck { .. } => ExitCode::FAILURE,
     }
+}
+
+/// Messages and panics go to `outlet`.
+fn write_log(wanted: &str, outlet: Outlet) {
+    outlet.report_panics();
+    let filter = EnvFilter::try_new(wanted).unwrap_or_default();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
+    log.with_writer(move || outlet.clone()).init();
 }
 
 fn ended<E: Display>(result: Result<(), E>) -> ExitCode {

@@ -3,6 +3,7 @@
 pub mod blocking;
 mod container;
 mod gate;
+mod stalled_output;
 
 use std::process::Stdio;
 
@@ -10,6 +11,7 @@ use tokio::process::Command;
 
 pub use container::{Container, Inspected};
 pub use gate::Gate;
+pub use stalled_output::StalledOutput;
 
 /// Runs `docker` with these arguments; gives its output, or what it complained about.
 pub async fn try_docker(arguments: &[&str]) -> Result<String, String> {

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use clb_outlet::Outlet;
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
 
 use crate::config::Config;
@@ -43,7 +44,10 @@ pub fn main() -> ExitCode {
         return shepherd_main();
     }
     let config = Config::parse();
-    let journal = Journal::on_stdout();
+    let output = Outlet::stdout();
+    let _farewell = output.farewell();
+    output.report_panics();
+    let journal = Journal::on(output);
     journal::collect_tracing(&journal, &config.log);
     guard_process();
     match run(config, journal) {

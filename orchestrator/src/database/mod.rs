@@ -16,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use clb_outlet::Outlet;
 use clb_protocol::Timestamp;
 use clb_protocol::link::{ContainerIdentity, ContainerRole};
 use tokio::net::TcpListener;
@@ -56,8 +57,8 @@ pub(crate) enum StartError {
     System(#[from] io::Error),
 }
 
-/// Runs until it is told to end.
-pub(crate) async fn run(options: Database) -> Result<(), StartError> {
+/// Runs until it is told to end. The containers' log lines go to `output`.
+pub(crate) async fn run(options: Database, output: Outlet) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let token = options.token.filter(|token| !token.is_empty());
@@ -83,8 +84,8 @@ pub(crate) async fn run(options: Database) -> Result<(), StartError> {
     tokio::spawn(pages::serve(listener, desk));
     // Where the output begins is settled before this process adds lines of its own.
     let follower = Follower::new(source, identity.id, Timestamp::now());
-    if let Some((follower, _)) = output::look(follower).await {
-        tokio::spawn(output::follow(follower));
+    if let Some((follower, _)) = output::look(follower, &output).await {
+        tokio::spawn(output::follow(follower, output));
     }
     tokio::spawn(hand_in.run(journal));
     tokio::select! {

@@ -1,10 +1,10 @@
 //! Standard output: every new log line as `1,Is master container`, a bounded number of them a second.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clb_outlet::Outlet;
 use clb_protocol::api::LogView;
 use clb_protocol::{ContainerId, LogSeq, Timestamp};
 use tokio::time::{MissedTickBehavior, interval};
@@ -99,13 +99,12 @@ fn write_line(text: &mut String, line: &LogView) {
 }
 
 /// Writes what is new, once; says what was in the way. `None` after a defect.
-pub(super) async fn look(mut follower: Follower) -> Option<(Follower, String)> {
+pub(super) async fn look(mut follower: Follower, output: &Outlet) -> Option<(Follower, String)> {
+    let output = output.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let trouble = match follower.news(Instant::now()) {
             Ok(text) => {
-                let mut out = io::stdout().lock();
-                // Nobody reads it; the pages have the lines as well.
-                drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+                output.put(text.as_bytes());
                 String::new()
             }
             Err(error) => error.to_string(),
@@ -116,13 +115,13 @@ pub(super) async fn look(mut follower: Follower) -> Option<(Follower, String)> {
 }
 
 /// Writes what is new, without end.
-pub(super) async fn follow(mut follower: Follower) {
+pub(super) async fn follow(mut follower: Follower, output: Outlet) {
     let mut clock = interval(LOOK_EVERY);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = String::new();
     loop {
         clock.tick().await;
-        let Some((back, trouble)) = look(follower).await else {
+        let Some((back, trouble)) = look(follower, &output).await else {
             tracing::error!("new lines are no longer written here; the pages still have them");
             return;
         };

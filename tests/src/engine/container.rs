@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{docker, try_docker};
+use super::{StalledOutput, docker, try_docker};
 
 /// A container, by its id or name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,12 @@ impl Container {
         let pid = self.inspect().await.state.pid;
         let done = tokio::process::Command::new("kill").args([signal, &pid.to_string()]).status().await;
         assert!(done.is_ok_and(|status| status.success()), "process {pid} of {} cannot be reached", self.0);
+    }
+
+    /// Stops the process that reads what it writes, as a log driver that is stuck does, and fills up its pipes.
+    /// It needs the rights to.
+    pub async fn stall_output(&self) -> StalledOutput {
+        StalledOutput::of(self.inspect().await.state.pid)
     }
 
     /// Runs a command in it and waits for its end, whatever that is.

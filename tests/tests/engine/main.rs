@@ -11,6 +11,7 @@ mod neighbours;
 mod outages;
 mod pools;
 mod requests;
+mod stalled_output;
 mod store;
 mod tasks;
 mod turmoil;

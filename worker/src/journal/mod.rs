@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use clb_outlet::Outlet;
 use clb_protocol::link::LogLine;
 use clb_protocol::{TaskId, Timestamp, seed};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -57,13 +58,13 @@ impl fmt::Display for Note {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journal {
     record: Arc<Mutex<Record>>,
-    has_stdout: bool,
+    output: Option<Outlet>,
 }
 
 impl Journal {
     /// A log whose lines appear on standard output too; that of [`Journal::default`] keeps to itself.
-    pub(crate) fn on_stdout() -> Self {
-        Self { has_stdout: true, ..Self::default() }
+    pub(crate) fn on(stdout: Outlet) -> Self {
+        Self { output: Some(stdout), ..Self::default() }
     }
 
     /// Writes a line; on standard output it appears with the next [`Journal::flush`].
@@ -78,10 +79,8 @@ impl Journal {
             record.turn(now);
             record.take_output()
         };
-        if self.has_stdout && !text.is_empty() {
-            // A log that nobody reads any more is no reason to stop working.
-            let mut stdout = io::stdout().lock();
-            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        if let Some(output) = &self.output {
+            output.put(text.as_bytes());
         }
     }
 

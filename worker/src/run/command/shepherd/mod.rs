@@ -26,6 +26,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clb_outlet::Outlet;
 use clb_protocol::link::Yield;
 use clb_protocol::task::Exit;
 use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
@@ -49,10 +50,13 @@ const OOM_SCORE: &str = "300";
 /// Runs programs for the worker at the other end of standard input, until that is closed.
 #[must_use]
 pub fn main() -> ExitCode {
+    let complaints = Outlet::stderr();
+    let _farewell = complaints.farewell();
+    complaints.report_panics();
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("A shepherd cannot go on: {error}");
+            complaints.put(format!("A shepherd cannot go on: {error}\n").as_bytes());
             ExitCode::FAILURE
         }
     }
