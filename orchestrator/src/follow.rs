@@ -189,6 +189,7 @@ async fn converse(
             frame = heard.frame() => {
                 if matches!(frame, Some(Ok(_))) {
                     leader.hear();
+                    node.hear(lease.epoch);
                     continue;
                 }
                 let now = read_lease(node).await;

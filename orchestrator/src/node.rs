@@ -6,7 +6,7 @@ use std::time::Duration;
 use clb_protocol::link::ContainerIdentity;
 use clb_protocol::{Epoch, MemberName, Timestamp};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::Serve;
 use crate::journal::Journal;
@@ -59,6 +59,8 @@ pub(crate) struct Node {
     /// The other orchestrators, while it leads.
     pub(crate) roster: Arc<Roster>,
     role: watch::Sender<Role>,
+    /// Which leader was heard last, and when.
+    heard: watch::Sender<Option<(Epoch, Instant)>>,
     crashed: watch::Sender<bool>,
     leaving: watch::Sender<bool>,
 }
@@ -74,6 +76,7 @@ impl Node {
             journal: Arc::default(),
             roster: Arc::default(),
             role: watch::Sender::new(Role::Leaderless { why: None }),
+            heard: watch::Sender::new(None),
             crashed: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
         }
@@ -82,6 +85,21 @@ impl Node {
     /// What it does now.
     pub(crate) fn role(&self) -> Role {
         self.role.borrow().clone()
+    }
+
+    /// What it does, with changes.
+    pub(crate) fn roles(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
+    }
+
+    /// Notes that the leader of this term said something.
+    pub(crate) fn hear(&self, epoch: Epoch) {
+        self.heard.send_replace(Some((epoch, Instant::now())));
+    }
+
+    /// When the leader of this term was heard last, if it is the one that was.
+    pub(crate) fn heard_at(&self, epoch: Epoch) -> Option<Instant> {
+        self.heard.borrow().filter(|(heard, _)| *heard == epoch).map(|(_, at)| at)
     }
 
     /// Changes what it does.
@@ -101,6 +119,13 @@ impl Node {
         let mut role = self.role.subscribe();
         // An error means that nothing changes any more.
         drop(role.wait_for(|role| !matches!(role, Role::Leading(_))).await);
+    }
+
+    /// Waits until it does not stand by for the leader of this term.
+    pub(crate) async fn until_not_following(&self, epoch: Epoch) {
+        let mut role = self.role.subscribe();
+        // An error means that nothing changes any more.
+        drop(role.wait_for(|role| !matches!(role, Role::Following(lease) if lease.epoch == epoch)).await);
     }
 
     /// From now on it does not take the lease any more.

@@ -30,6 +30,16 @@ impl TaskId {
         Self(Uuid::now_v7())
     }
 
+    /// The `n`-th id after this one, which is the same whoever asks for it.
+    #[must_use]
+    pub fn nth(self, n: u64) -> Self {
+        // The last 62 bits are random; those before them hold the time, the version and the variant.
+        const RANDOM: u128 = (1 << 62) - 1;
+        let bits = self.0.as_u128();
+        let random = (bits & RANDOM).wrapping_add(u128::from(n)) & RANDOM;
+        Self(Uuid::from_u128((bits & !RANDOM) | random))
+    }
+
     /// The id as its 16 bytes, which sort by the time they were made.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {

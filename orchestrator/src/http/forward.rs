@@ -1,27 +1,42 @@
 //! A standby answers everything by asking the leader; without a leader a request waits for one.
+//!
+//! A leader that is gone, stopped, fenced or silent is the standby's affair and not the caller's: what it did
+//! not answer goes to the next one, for as long as callers wait for a leader. A request is sent on once: an
+//! orchestrator that gets one from another and does not lead says so.
 
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::body::{Body, BodyDataStream, HttpBody as _};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
-use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use clb_protocol::Epoch;
 use clb_protocol::api::{ClusterView, WorkerView};
+use futures::{StreamExt as _, stream};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Door;
-use super::problem::Refusal;
-use crate::node::Role;
+use super::forwarded::{Forwarded, is_repeatable, may_take_long, rest_of_wait};
+use super::problem::{NotLed, Refusal};
+use crate::node::{LEADER_WAIT, Node, Role};
+use crate::store::Lease;
 
 /// How long a page waits for what the leader says.
 const STANDING_LIMIT: Duration = Duration::from_secs(1);
+
+/// How often a leader that refuses is asked again.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a worker may take to begin its answer.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
@@ -63,19 +78,17 @@ impl Forwarder {
         Some(timeout(OPEN_LIMIT, asked).await.ok()?.ok()?.map(Body::new))
     }
 
-    async fn send(&self, url: &str, mut request: Request) -> Response {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        match format!("{url}{path}").parse::<Uri>() {
-            Ok(uri) => *request.uri_mut() = uri,
-            Err(_) => return Refusal::no_leader().into_response(),
-        }
-        match self.0.request(request).await {
-            Ok(answer) => answer.map(Body::new),
-            Err(error) if error.is_connect() => Refusal::no_leader().into_response(),
-            Err(_) => Refusal::unavailable(
-                "The leader ended while it answered; send the request again, with the same id if it submits.",
-            )
-            .into_response(),
+    /// Sends a request to a leader.
+    async fn send(&self, request: http::Request<Bytes>) -> Result<Response, Setback> {
+        match self.0.request(request.map(Body::from)).await {
+            Ok(answer)
+                if matches!(answer.status(), StatusCode::IM_A_TEAPOT | StatusCode::MISDIRECTED_REQUEST) =>
+            {
+                Err(Setback::Refused)
+            }
+            Ok(answer) => Ok(answer.map(Body::new)),
+            Err(error) if error.is_connect() => Err(Setback::Refused),
+            Err(_) => Err(Setback::Lost),
         }
     }
 }
@@ -88,15 +101,173 @@ fn get(url: &str, token: Option<&str>) -> Option<Request> {
     request.body(Body::empty()).ok()
 }
 
+/// Why a leader did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setback {
+    /// It is none any more, or not there. What it began of the request before, nobody can tell.
+    Refused,
+    /// It said nothing, or not all: it may have done the request.
+    Lost,
+}
+
 /// Lets a request through where this orchestrator leads, and forwards it otherwise.
 pub(super) async fn to_leader(State(door): State<Door>, request: Request, next: Next) -> Response {
-    match door.node.led().await {
-        Some(Role::Leading(_)) => next.run(request).await,
-        Some(Role::Following(lease)) => door.forwarder.send(&lease.url, request).await,
-        Some(Role::Crashed) => (StatusCode::IM_A_TEAPOT, clb_protocol::seed::TEAPOT).into_response(),
-        Some(Role::Leaderless { .. }) | None => match door.node.role() {
-            Role::Leaderless { why } => Refusal::leaderless(why.as_deref()).into_response(),
-            _ => Refusal::no_leader().into_response(),
+    let is_forwarded = Forwarded::read(request.headers()).is_some();
+    match door.node.role() {
+        Role::Leading(_) if is_forwarded => misdirected_unless_led(next.run(request).await),
+        Role::Leading(_) => next.run(request).await,
+        _ if is_forwarded => misdirected(),
+        _ => match Errand::new(door, request).await {
+            Ok(errand) => errand.run(next).await,
+            Err(refusal) => refusal.into_response(),
         },
+    }
+}
+
+/// Tells another orchestrator that somebody else leads, if anybody does.
+fn misdirected() -> Response {
+    Refusal::new(StatusCode::MISDIRECTED_REQUEST, "This orchestrator does not lead; ask another.")
+        .into_response()
+}
+
+fn misdirected_unless_led(answer: Response) -> Response {
+    if answer.extensions().get::<NotLed>().is_some() { misdirected() } else { answer }
+}
+
+/// A request on its way to whoever leads.
+struct Errand {
+    door: Door,
+    request: http::Request<Bytes>,
+    forwarded: Forwarded,
+    is_repeatable: bool,
+    may_take_long: bool,
+    begun_at: Instant,
+}
+
+impl Errand {
+    async fn new(door: Door, request: Request) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Refusal::cut_off())?.to_bytes();
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        Ok(Self {
+            forwarded: Forwarded::now(),
+            is_repeatable: is_repeatable(&parts.method, route),
+            may_take_long: may_take_long(&parts.method, route, parts.uri.query()),
+            begun_at: Instant::now(),
+            request: http::Request::from_parts(parts, body),
+            door,
+        })
+    }
+
+    /// Waits for a leader that answers, but not for long.
+    async fn run(mut self, next: Next) -> Response {
+        let mut roles = self.door.node.roles();
+        let mut until = self.begun_at + LEADER_WAIT;
+        loop {
+            let role = roles.borrow_and_update().clone();
+            match &role {
+                Role::Leading(_) => {
+                    let answer = next.clone().run(self.copy().map(Body::from)).await;
+                    if answer.extensions().get::<NotLed>().is_none() {
+                        return answer;
+                    }
+                    self.forwarded.is_again = true;
+                }
+                Role::Following(lease) => match self.put_to(lease, &mut until).await {
+                    Ok(answer) => return followed(Arc::clone(&self.door.node), lease.epoch, answer),
+                    Err(Setback::Refused) => {}
+                    Err(Setback::Lost) if self.is_repeatable => {
+                        self.forwarded.is_again = true;
+                        until = self.patience(lease.epoch).map_or(until, |patience| patience.max(until));
+                    }
+                    Err(Setback::Lost) => return Refusal::unanswered().into_response(),
+                },
+                Role::Crashed => {
+                    return (StatusCode::IM_A_TEAPOT, clb_protocol::seed::TEAPOT).into_response();
+                }
+                Role::Leaderless { .. } => {}
+            }
+            if Instant::now() >= until {
+                return given_up(&role, self.forwarded.is_again).into_response();
+            }
+            // One that refuses may lead again in a moment.
+            drop(timeout_at(until.min(Instant::now() + LOOK_EVERY), roles.changed()).await);
+        }
+    }
+
+    /// What the leader answers. Whoever has a reason to take long may take it while the leader is heard.
+    async fn put_to(&self, lease: &Lease, until: &mut Instant) -> Result<Response, Setback> {
+        let mut request = self.copy();
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        *request.uri_mut() = format!("{}{path}", lease.url).parse().map_err(|_| Setback::Refused)?;
+        let mut answer = pin!(self.door.forwarder.send(request));
+        let mut succeeded = pin!(self.door.node.until_not_following(lease.epoch));
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer,
+                () = &mut succeeded => return Err(Setback::Lost),
+                () = sleep_until(*until) => match self.patience(lease.epoch) {
+                    Some(later) if later > *until => *until = later,
+                    _ => return Err(Setback::Lost),
+                },
+            }
+        }
+    }
+
+    /// Until when a request with a reason to take long waits for the leader of this term.
+    fn patience(&self, epoch: Epoch) -> Option<Instant> {
+        self.door.node.heard_at(epoch).filter(|_| self.may_take_long).map(|at| at + LEADER_WAIT)
+    }
+
+    fn copy(&self) -> http::Request<Bytes> {
+        let mut copy = self.request.clone();
+        self.forwarded.write(copy.headers_mut());
+        if let Some(uri) =
+            rest_of_wait(copy.uri(), self.begun_at.elapsed()).filter(|_| self.forwarded.is_again)
+        {
+            *copy.uri_mut() = uri;
+        }
+        copy
+    }
+}
+
+fn given_up(role: &Role, is_lost: bool) -> Refusal {
+    match role {
+        Role::Leaderless { why } => Refusal::leaderless(why.as_deref()),
+        _ if is_lost => Refusal::unanswered(),
+        _ => Refusal::no_leader(),
+    }
+}
+
+/// An answer whose body breaks off when its leader falls silent.
+fn followed(node: Arc<Node>, epoch: Epoch, answer: Response) -> Response {
+    answer.map(|body| {
+        if body.is_end_stream() {
+            return body;
+        }
+        Body::from_stream(stream::unfold(
+            (node, body.into_data_stream()),
+            move |(node, mut body)| async move {
+                let piece = next_piece(&node, epoch, &mut body).await?;
+                Some((piece, (node, body)))
+            },
+        ))
+    })
+}
+
+async fn next_piece(
+    node: &Node,
+    epoch: Epoch,
+    body: &mut BodyDataStream,
+) -> Option<Result<Bytes, axum::Error>> {
+    let mut until = Instant::now() + LEADER_WAIT;
+    loop {
+        if let Ok(piece) = timeout_at(until, body.next()).await {
+            return piece;
+        }
+        match node.heard_at(epoch) {
+            Some(at) if at + LEADER_WAIT > until => until = at + LEADER_WAIT,
+            _ => return Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::ConnectionAborted)))),
+        }
     }
 }

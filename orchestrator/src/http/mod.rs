@@ -3,6 +3,7 @@
 mod events;
 mod explain;
 mod forward;
+mod forwarded;
 mod guard;
 mod links;
 mod many;

@@ -13,17 +13,25 @@ const PROBLEM_JSON: &str = "application/problem+json";
 /// The framework's refusals are a sentence.
 const LONGEST_TEXT: usize = 4 << 10;
 
+/// Marks the answer of an orchestrator that does not lead, or not any more: another one may do the request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotLed;
+
 /// Why a request was not done.
 #[derive(Debug)]
-pub(super) struct Refusal(clb_door::Refusal);
+pub(super) struct Refusal {
+    shown: clb_door::Refusal,
+    is_for_want_of_leader: bool,
+}
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self(clb_door::Refusal::new(status, detail))
+        clb_door::Refusal::new(status, detail).into()
     }
 
     pub(super) fn no_leader() -> Self {
-        Self::unavailable("No orchestrator leads at the moment; send the request again.")
+        let refusal = Self::unavailable("No orchestrator leads at the moment; send the request again.");
+        Self { is_for_want_of_leader: true, ..refusal }
     }
 
     pub(super) fn leaderless(why: Option<&str>) -> Self {
@@ -32,8 +40,20 @@ impl Refusal {
         why.map_or_else(Self::no_leader, |why| Self::unavailable(because(why)))
     }
 
+    /// The leader is there and says nothing, or its answer was lost.
+    pub(super) fn unanswered() -> Self {
+        Self::unavailable(
+            "The leader did not answer; send the request again, with the same id if it submits.",
+        )
+    }
+
+    /// Nobody will read this answer.
+    pub(super) fn cut_off() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "The body broke off.")
+    }
+
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
-        Self(clb_door::Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1))
+        clb_door::Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1).into()
     }
 
     pub(super) fn queue_full() -> Self {
@@ -42,7 +62,7 @@ impl Refusal {
 
     /// There is room for no more of it now.
     pub(super) fn too_many(detail: impl Into<String>) -> Self {
-        Self(clb_door::Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1))
+        clb_door::Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1).into()
     }
 
     pub(super) fn unknown_task() -> Self {
@@ -50,12 +70,18 @@ impl Refusal {
     }
 
     pub(super) fn invalid(errors: Vec<FieldError>) -> Self {
-        Self(clb_door::Refusal::invalid(errors))
+        clb_door::Refusal::invalid(errors).into()
     }
 
     /// A query parameter that cannot be understood.
     pub(super) fn parameter(name: &str, detail: &str) -> Self {
         Self::invalid(vec![FieldError::at(format!("?{name}"), detail)])
+    }
+}
+
+impl From<clb_door::Refusal> for Refusal {
+    fn from(shown: clb_door::Refusal) -> Self {
+        Self { shown, is_for_want_of_leader: false }
     }
 }
 
@@ -84,16 +110,20 @@ impl From<StoreError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        self.0.into_response()
+        let mut answer = self.shown.into_response();
+        if self.is_for_want_of_leader {
+            answer.extensions_mut().insert(NotLed);
+        }
+        answer
     }
 }
 
 pub(super) async fn not_found() -> Refusal {
-    Refusal(clb_door::Refusal::not_found())
+    clb_door::Refusal::not_found().into()
 }
 
 pub(super) async fn method_not_allowed() -> Refusal {
-    Refusal(clb_door::Refusal::method_not_allowed())
+    clb_door::Refusal::method_not_allowed().into()
 }
 
 /// Gives the refusals of the framework, which are plain text, the form of all others.

@@ -18,6 +18,7 @@ use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
 use super::Door;
+use super::forwarded::{Forwarded, FreshIds};
 use super::problem::Refusal;
 use super::system::{MAX_SEQ, Query};
 use crate::leader::Submitted;
@@ -46,8 +47,8 @@ pub(super) async fn submit(
         return Err(unsupported());
     }
     let key = idempotency_key(&headers)?;
-    let task =
-        task::parse_task(&body)?.check(TaskId::now(), key, Timestamp::now()).map_err(Refusal::invalid)?;
+    let fresh = FreshIds::of(&headers).at(0);
+    let task = task::parse_task(&body)?.check(fresh, key, Timestamp::now()).map_err(Refusal::invalid)?;
     let answer = door.leader()?.submit(vec![task.clone()]).await.ok_or_else(Refusal::no_leader)?;
     let status = answer.into_iter().next().map_or(Submitted::QueueFull, |(_, status)| status);
     match status {
@@ -116,10 +117,11 @@ pub(super) async fn submit_batch(
         let detail = format!("A batch has at most {MAX_BATCH} tasks.");
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
+    let fresh = FreshIds::of(&headers);
     let mut entries: Vec<Option<BatchEntry>> = Vec::with_capacity(items.len());
     let mut tasks: Vec<(usize, NewTask)> = Vec::with_capacity(items.len());
     for (place, item) in items.into_iter().enumerate() {
-        match checked(item) {
+        match checked(item, fresh.at(place)) {
             Ok(task) => {
                 entries.push(None);
                 tasks.push((place, task));
@@ -137,11 +139,11 @@ pub(super) async fn submit_batch(
     Ok(Json(entries.into_iter().flatten().collect()))
 }
 
-fn checked(item: Result<TaskRequest, ParseError>) -> Result<NewTask, BatchEntry> {
+fn checked(item: Result<TaskRequest, ParseError>, fresh: TaskId) -> Result<NewTask, BatchEntry> {
     let errors = match item {
         Ok(request) => {
             let id = request.id;
-            match request.check(TaskId::now(), None, Timestamp::now()) {
+            match request.check(fresh, None, Timestamp::now()) {
                 Ok(task) => return Ok(task),
                 Err(errors) => return Err(refused(id, 422, "The task is not valid.", errors)),
             }
@@ -225,13 +227,17 @@ pub(super) async fn show(
 pub(super) async fn cancel(
     State(door): State<Door>,
     id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
 ) -> Result<Json<TaskView>, Refusal> {
     let id = task_id(id)?;
     let receipts =
         door.leader()?.cancel(vec![id], Cancellable::Open).await.ok_or_else(Refusal::no_leader)??;
     let task = find(&door, id).await?;
+    let is_again = Forwarded::read(&headers).is_some_and(|it| it.is_again);
     match receipts.first() {
         Some(CancelReceipt::Cancelled) => Ok(Json(task)),
+        // The former leader did it, and could not say so any more.
+        Some(CancelReceipt::NotOpen) if is_again && task.state == TaskState::Cancelled => Ok(Json(task)),
         Some(CancelReceipt::NotOpen | CancelReceipt::Spared) | None => Err(Refusal::new(
             StatusCode::CONFLICT,
             format!("The task has ended: it {}.", task.state.as_str()),

@@ -1,4 +1,6 @@
-//! Requests for outputs and events to an orchestrator that leads, without a socket.
+//! Requests to an orchestrator, without a socket.
+
+mod forwarding;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,21 +27,28 @@ use crate::node::Leading;
 const ONE: HeaderValue = HeaderValue::from_static("1");
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn app(bench: &Bench) -> Router {
+fn node(bench: &Bench) -> Node {
     let Subcommand::Serve(options) = Cli::parse_from(["clb-orchestrator", "serve"]).command else {
         panic!("not to serve")
     };
     let identity =
         ContainerIdentity { name: "one".into(), id: "one".into(), role: ContainerRole::Orchestrator };
-    let node = Node::new(*options, identity, Arc::clone(&bench.store) as Arc<dyn crate::store::Store>);
-    let leading = Leading { epoch: bench.epoch, since: Timestamp::now(), handle: bench.handle.clone() };
-    node.play(Role::Leading(leading));
+    Node::new(*options, identity, Arc::clone(&bench.store) as Arc<dyn crate::store::Store>)
+}
+
+fn leading(bench: &Bench) -> Role {
+    Role::Leading(Leading { epoch: bench.epoch, since: Timestamp::now(), handle: bench.handle.clone() })
+}
+
+fn app(bench: &Bench) -> Router {
+    let node = node(bench);
+    node.play(leading(bench));
     router(Door::new(Arc::new(node)))
 }
 
 async fn get(app: &Router, path: &str) -> Response {
     let request = Request::get(path).header("host", "127.0.0.1:3002").body(Body::empty()).unwrap();
-    app.clone().oneshot(request).await.unwrap()
+    timeout(PATIENCE, app.clone().oneshot(request)).await.expect("it is not answered").unwrap()
 }
 
 async fn output(app: &Router, id: TaskId, query: &str) -> Response {

@@ -1,5 +1,6 @@
 //! Leaders that die, stop, freeze, pretend to be dead, and come back.
 
+mod callers;
 mod deaths;
 mod handovers;
 mod load;
