@@ -10,14 +10,15 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::config::Serve;
 use crate::definitions::DefinitionError;
 use crate::docker::{Docker, EngineError, Myself, State};
-use crate::fleet::{self, Fleet, Members};
+use crate::fleet::{Fleet, Members};
 use crate::follow::{Turn, wait_for_turn};
-use crate::leader::{Beginning, End, Handle, Keeper, Message, Term};
+use crate::leader::{Beginning, End, Keeper, Term};
+use crate::leave::{GOODBYE, leave};
 use crate::node::{Leading, Node, Role};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Claim, Member, Recovered, StoreError};
@@ -25,18 +26,10 @@ use crate::store::{Claim, Member, Recovered, StoreError};
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long one that gave its lease up leaves it to others.
 const HANDED_OVER_REST: Duration = Duration::from_secs(1);
-/// How long the last commit of a term may take.
-const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
-/// How long the others may take to say that they are leaving too.
-const FAREWELL: Duration = Duration::from_millis(500);
-/// How long a standby's last words may take.
-const GOODBYE: Duration = Duration::from_millis(200);
+/// The same, while the others may be leaving as well.
+const LEFT_ALONE_REST: Duration = Duration::from_secs(3);
 /// How long an engine waits for the end of a container that says nothing of it, before it kills it.
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(10);
-/// How much of that is left to what nobody plans.
-const MARGIN: Duration = Duration::from_millis(500);
-/// How long taking the workers along may take at least.
-const LEAST_RETIREMENT: Duration = Duration::from_secs(1);
 
 /// Why an orchestrator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -125,9 +118,6 @@ fn refuse_open_ports(options: &Serve, myself: Option<&Myself>) -> Result<(), Sta
 async fn live(node: Arc<Node>, docker: Docker, myself: Option<Arc<Myself>>) {
     let mut crashed = node.crashed();
     loop {
-        if *node.leaving().borrow() {
-            return std::future::pending().await;
-        }
         if *crashed.borrow_and_update() {
             node.play(Role::Crashed);
             node.journal.write(seed::CRASH);
@@ -198,7 +188,8 @@ async fn lead(node: &Arc<Node>, docker: &Docker, myself: Option<&Arc<Myself>>, t
         }
         End::SteppedDown => {
             node.journal.write(&format!("Stands by: epoch {epoch} is handed over"));
-            sleep(HANDED_OVER_REST).await;
+            let is_leaving = *node.leaving().borrow();
+            sleep(if is_leaving { LEFT_ALONE_REST } else { HANDED_OVER_REST }).await;
         }
         End::Broken(error) => {
             node.journal.write(&format!("Epoch {epoch} cannot go on: {error}"));
@@ -278,60 +269,5 @@ async fn end_frozen(node: &Node, docker: &Docker, holder: &MemberName) {
     node.journal.write(&format!("{holder} is frozen and holds the store's lock: it is killed"));
     if let Err(error) = docker.kill(&frozen.id, "SIGKILL").await {
         tracing::warn!("{holder} could not be killed: {error}");
-    }
-}
-
-/// How long taking the workers along may take for a process that is killed after this time.
-fn retirement_limit(stop_grace: Duration) -> Duration {
-    stop_grace.saturating_sub(FAREWELL + HAND_OVER_LIMIT + MARGIN).max(LEAST_RETIREMENT)
-}
-
-/// Hands over to a standby; the last one to leave takes the workers along.
-async fn leave(node: &Node, docker: &Docker, stop_grace: Duration) {
-    node.begin_leaving();
-    let Role::Leading(Leading { handle, .. }) = node.role() else {
-        return drop(timeout(GOODBYE, std::future::pending::<()>()).await);
-    };
-    let alone = async {
-        while node.roster.has_standby() {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if timeout(FAREWELL, alone).await.is_ok() {
-        tokio::select! {
-            () = take_workers_along(node, docker, &handle, retirement_limit(stop_grace)) => {}
-            // They are the next leader's now.
-            () = node.until_not_leading() => {}
-        }
-    }
-    handle.tell(Message::StepDown).await;
-    drop(timeout(HAND_OVER_LIMIT, node.until_not_leading()).await);
-}
-
-async fn take_workers_along(node: &Node, docker: &Docker, leader: &Handle, limit: Duration) {
-    let until = Instant::now() + limit;
-    if let Err(error) = docker.list().await {
-        // An engine that ends asks its containers to end when it answers no more, and waits for them.
-        return node.journal.write(&format!("The last orchestrator leaves, the workers stay: {error}"));
-    }
-    node.journal.write("The last orchestrator leaves and takes the workers along");
-    // In this order: what is not made any more is no news to a cluster that needs nothing more.
-    let retirement = async { tokio::join!(leader.retire(), docker.make_no_more()) };
-    drop(timeout(limit / 2, retirement).await);
-    let rest = until.saturating_duration_since(Instant::now());
-    let left = Box::pin(fleet::take_down(docker, rest)).await;
-    if let Some(left) = left.told() {
-        node.journal.write(&format!("Could not be removed in time: {left}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_workers_get_what_the_engine_gives_but_for_the_farewell_and_the_last_commit() {
-        let limits = [0, 10, 60].map(|grace| retirement_limit(Duration::from_secs(grace)).as_secs());
-        assert_eq!(limits, [1, 7, 57]);
     }
 }

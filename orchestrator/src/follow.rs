@@ -80,6 +80,12 @@ pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Turn {
         }
         let Some(lease) = lease else { continue };
         node.play(Role::Following(lease.clone()));
+        if *node.leaving().borrow() {
+            // Nobody is to count on this one any more, but it may turn out to be the last.
+            sleep(POLL_EVERY).await;
+            sign = Sign::None;
+            continue;
+        }
         sign = follow(node, docker, &lease, &mut leader).await;
     }
 }
@@ -114,7 +120,8 @@ impl Observed {
     }
 }
 
-async fn read_lease(node: &Node) -> Result<Option<Lease>, StoreError> {
+/// The lease as it stands.
+pub(crate) async fn read_lease(node: &Node) -> Result<Option<Lease>, StoreError> {
     let store = std::sync::Arc::clone(&node.store);
     tokio::task::spawn_blocking(move || store.lease())
         .await

@@ -11,6 +11,7 @@ mod follow;
 mod http;
 mod journal;
 mod leader;
+mod leave;
 mod ndjson;
 mod node;
 mod roster;

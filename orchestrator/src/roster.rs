@@ -24,6 +24,21 @@ struct Entry {
     public_url: String,
 }
 
+impl Entry {
+    fn is_silent(&self, now: Timestamp) -> bool {
+        self.heard_at + SILENCE <= now
+    }
+
+    /// What it is, and since when: one that stands by and says nothing could not take over.
+    fn role_at(&self, now: Timestamp) -> (Role, Timestamp) {
+        if self.role == Role::Standby && self.is_silent(now) {
+            (Role::Down, self.heard_at)
+        } else {
+            (self.role, self.since)
+        }
+    }
+}
+
 /// All of them but this one.
 #[derive(Debug, Default)]
 pub(crate) struct Roster(Mutex<BTreeMap<MemberName, Entry>>);
@@ -81,6 +96,9 @@ impl Roster {
     /// Notes that a standby said something.
     pub(crate) fn hear(&self, name: &MemberName, now: Timestamp) {
         if let Some(entry) = self.entries().get_mut(name) {
+            if entry.is_silent(now) {
+                entry.since = now;
+            }
             entry.heard_at = now;
         }
     }
@@ -96,7 +114,7 @@ impl Roster {
     pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
         let entries = self.entries();
         let mut standbys = entries.values().filter(|entry| entry.role == Role::Standby).peekable();
-        standbys.peek().is_some() && standbys.all(|entry| entry.heard_at + SILENCE <= now)
+        standbys.peek().is_some() && standbys.all(|entry| entry.is_silent(now))
     }
 
     /// Strikes one out that is not there any more and will not come back.
@@ -106,11 +124,10 @@ impl Roster {
 
     /// All of them, by name.
     pub(crate) fn views(&self) -> Vec<MemberView> {
-        let view = |(name, entry): (&MemberName, &Entry)| MemberView {
-            name: name.clone(),
-            role: entry.role,
-            url: entry.public_url.clone(),
-            since: entry.since,
+        let now = Timestamp::now();
+        let view = |(name, entry): (&MemberName, &Entry)| {
+            let (role, since) = entry.role_at(now);
+            MemberView { name: name.clone(), role, url: entry.public_url.clone(), since }
         };
         self.entries().iter().map(view).collect()
     }
@@ -138,7 +155,8 @@ impl Roster {
 
     /// Whether another orchestrator could take over.
     pub(crate) fn has_standby(&self) -> bool {
-        self.entries().values().any(|entry| entry.role == Role::Standby)
+        let now = Timestamp::now();
+        self.entries().values().any(|entry| entry.role_at(now).0 == Role::Standby)
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<MemberName, Entry>> {
@@ -183,6 +201,20 @@ mod tests {
         assert!(roster.is_silent(later));
         roster.hear(&"o-2".into(), later);
         assert!(!roster.is_silent(later));
+    }
+
+    #[test]
+    fn a_standby_that_is_not_heard_is_down_until_it_is_heard_again() {
+        let roster = Roster::default();
+        roster.join(&hello("new"));
+        let before = Timestamp(Timestamp::now().0 - SILENCE.as_millis() as i64);
+        roster.hear(&"o-2".into(), before);
+        assert_eq!((roster.views()[0].role, roster.views()[0].since), (Role::Down, before));
+        assert!(!roster.has_standby());
+        let now = Timestamp::now();
+        roster.hear(&"o-2".into(), now);
+        assert_eq!((roster.views()[0].role, roster.views()[0].since), (Role::Standby, now));
+        assert!(roster.has_standby());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use clb_protocol::link::{
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Door;
@@ -32,6 +32,8 @@ use clb_protocol::{Epoch, Timestamp};
 /// The longest line; a worker's hello may hold many results.
 const LINE_LIMIT: usize = 64 << 20;
 const SILENCE_LIMIT: Duration = Duration::from_millis(SILENCE_LIMIT_MS);
+/// After how long the link of a standby that says nothing is given up. It counts as down long before.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Reads NDJSON as it comes.
 struct Lines {
@@ -145,10 +147,12 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
         let mut became = MemberRole::Down;
         let mut ping = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
         let mut progress = leader.progress();
+        let mut heard_at = Instant::now();
         loop {
             tokio::select! {
-                report = timeout(SILENCE_LIMIT, said.next::<StandbyReport>()) => match report {
+                report = timeout_at(heard_at + LONGEST_SILENCE, said.next::<StandbyReport>()) => match report {
                     Ok(Some(report)) => {
+                        heard_at = Instant::now();
                         door.node.roster.hear(&hello.member, Timestamp::now());
                         if !report.logs.is_empty() && leader.log(identity.clone(), report.logs).await.is_none() {
                             break;

@@ -3,6 +3,7 @@
 mod callers;
 mod deaths;
 mod handovers;
+mod leaving;
 mod load;
 mod simulated_crash;
 mod together;
