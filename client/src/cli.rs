@@ -5,6 +5,7 @@ mod cancel;
 mod cluster;
 mod explain;
 mod filters;
+mod gaps;
 mod interrupt;
 mod lines;
 mod list;
@@ -42,6 +43,7 @@ Exit codes:
   5    there is no such task, pool or worker
   123  map: some of its commands failed
   124  submit --wait: the command took longer than its timeout; wait: than --timeout
+  125  map, logs: some output is missing; submit --wait: see below
   130  interrupted (Ctrl-C; the tasks go on); submit --wait: the task was cancelled
   141  whoever read the output went away
 

@@ -57,6 +57,8 @@ pub(super) struct Ended {
     succeeded: u64,
     failed: u64,
     cancelled: u64,
+    /// Of all of them, those that wrote more than is kept.
+    incomplete: u64,
 }
 
 /// Submits all of them.
@@ -101,6 +103,12 @@ pub(super) async fn run(options: BatchOptions, client: &Client, printer: Printer
             "{} succeeded, {} failed, {} cancelled",
             ended.succeeded, ended.failed, ended.cancelled
         ));
+        if ended.incomplete > 0 {
+            remark(format!(
+                "{} of them wrote more than is kept; `clb results --group '{group}' --csv` says how much",
+                ended.incomplete
+            ));
+        }
         if ended.failed + ended.cancelled > 0 {
             remark(format!("see `clb list --group '{group}' --state failed`"));
             code = TASK_FAILED;

@@ -5,7 +5,7 @@ mod passage;
 use std::pin::pin;
 use std::time::Duration;
 
-use clb_client::protocol::api::TaskView;
+use clb_client::protocol::api::{TaskView, VerdictKind};
 use clb_client::protocol::task::Kind;
 use clb_client::protocol::{AttemptNo, TaskId};
 use clb_client::{Client, OutputStream};
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::output::remark;
 use super::submit::{result_of, until_ended};
 use crate::failure::Failure;
-use passage::{Passage, Reading, pass_on};
+use passage::{Passage, Reading};
 
 /// How long to wait before asking again for an output that could not be had.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -63,12 +63,27 @@ impl Shown {
         if let Some(result) = result_of(task) {
             self.stdout.complete(&result.stdout)?;
             self.stderr.complete(&result.stderr)?;
-        } else if task.attempt.is_some() && !came_to_an_end {
+            return Ok(self.report());
+        }
+        let may_be_missing = !came_to_an_end && may_have_written(task);
+        if may_be_missing {
             remark("the last of the output may be missing: the task has no result");
         }
-        let (stdout, stderr) = (self.stdout.report(), self.stderr.report());
-        Ok(stdout || stderr)
+        Ok(self.report() || may_be_missing)
     }
+
+    /// Says what is missing; gives whether something is.
+    fn report(&self) -> bool {
+        let (stdout, stderr) = (self.stdout.report(), self.stderr.report());
+        stdout || stderr
+    }
+}
+
+/// Whether the last attempt of a task without a result had a program that ran: a worker that says that it failed has a
+/// result of whatever it could start.
+fn may_have_written(task: &TaskView) -> bool {
+    let verdict = task.attempts.last().and_then(|attempt| attempt.verdict.as_ref());
+    task.attempt.is_some() && verdict.is_none_or(|verdict| verdict.kind != VerdictKind::Failed)
 }
 
 /// Passes on both outputs of a task until it has ended, and gives the ended task.
@@ -106,18 +121,21 @@ pub(super) async fn follow(client: &Client, task: TaskView, gaps: Gaps) -> Resul
     Ok(Followed { task, is_incomplete })
 }
 
-/// Passes on what there is now.
-pub(super) async fn print(client: &Client, task: &TaskView) -> Result<(), Failure> {
+/// Passes on what there is now. Gives whether something is missing.
+pub(super) async fn print(client: &Client, task: &TaskView) -> Result<bool, Failure> {
+    let shown = Shown::new(Gaps::Marked);
     if task.state.has_ended() {
-        return Shown::new(Gaps::Marked).complete(task, true).map(|_| ());
+        return shown.complete(task, true);
     }
-    for stream in [OutputStream::Stdout, OutputStream::Stderr] {
+    for (stream, passage) in [(OutputStream::Stdout, &shown.stdout), (OutputStream::Stderr, &shown.stderr)] {
         let mut pieces = pin!(client.output(task.id, stream, None, false).await?);
+        let mut reading = Reading::default();
         while let Some(piece) = pieces.next().await {
-            pass_on(stream, &piece?)?;
+            passage.take(&mut reading, &piece?)?;
         }
+        passage.release(&mut reading)?;
     }
-    Ok(())
+    Ok(shown.report())
 }
 
 /// Whether all of the attempt's outputs came.

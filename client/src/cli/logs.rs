@@ -10,7 +10,7 @@ use clb_client::protocol::{LogSeq, TaskId};
 use super::interrupt::interruptible;
 use super::live::{self, Gaps};
 use super::output::{Printer, json_line, safe, say};
-use crate::failure::{Done, Failure, OK};
+use crate::failure::{Done, Failure, NOT_THE_COMMAND, OK};
 
 /// How long to wait for further log lines.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,14 +34,15 @@ pub(super) async fn run(options: &LogsOptions, client: &Client, printer: Printer
     let printing = async {
         match (task.kind, options.follow) {
             (Kind::Command, true) if !printer.is_json => {
-                live::follow(client, task, Gaps::Marked).await.map(|_| ())
+                live::follow(client, task, Gaps::Marked).await.map(|followed| followed.is_incomplete)
             }
             (Kind::Command, false) if !printer.is_json => live::print(client, &task).await,
-            _ => lines(task, options.follow, client, printer).await,
+            _ => lines(task, options.follow, client, printer).await.map(|()| false),
         }
     };
-    interruptible(printing, || format!("the task goes on; come back with `clb logs -f {id}`")).await?;
-    Ok(OK)
+    let hint = || format!("the task goes on; come back with `clb logs -f {id}`");
+    let is_incomplete = interruptible(printing, hint).await?;
+    Ok(if is_incomplete { NOT_THE_COMMAND } else { OK })
 }
 
 async fn lines(task: TaskView, follow: bool, client: &Client, printer: Printer) -> Result<(), Failure> {

@@ -20,7 +20,7 @@ use super::output::{Printer, remark};
 use super::placeholder::Template;
 use super::progress::Progress;
 use super::task_options::{TaskOptions, made_up_group};
-use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED, OK, SOME_FAILED};
+use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED};
 use printing::Printing;
 
 /// How long a full queue is given to make room.
@@ -99,8 +99,8 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
         return Err(failure);
     }
     let counts = map.printing.counts;
-    remark(format!("{} succeeded, {} failed; group {group}", counts.succeeded, counts.failed));
-    Ok(if counts.failed == 0 { OK } else { SOME_FAILED })
+    remark(format!("{counts}; group {group}"));
+    Ok(counts.code())
 }
 
 impl Map<'_> {

@@ -9,6 +9,7 @@ use clb_client::protocol::api::{TaskState, TaskView};
 use clb_client::protocol::task::{CommandResult, Exit, Kind, Number, Stdin, Work};
 use clb_client::{Client, Error};
 
+use super::gaps::is_incomplete;
 use super::interrupt::interruptible;
 use super::live::{self, Gaps};
 use super::output::{Printer, document, remark, say};
@@ -138,13 +139,16 @@ async fn wait(options: &SubmitOptions, client: &Client, printer: Printer) -> Don
     if printer.is_json {
         let ended = interruptible(until_ended(client, id), hint).await?;
         document(&ended)?;
-        return Ok(code_of(&ended));
+        return Ok(code_with(&ended, is_incomplete(&ended)));
     }
     let followed = interruptible(live::follow(client, task, Gaps::Unmarked), hint).await?;
     explain_end(&followed.task);
-    let code = code_of(&followed.task);
-    let has_succeeded = followed.task.state == TaskState::Succeeded;
-    Ok(if has_succeeded && followed.is_incomplete { NOT_THE_COMMAND } else { code })
+    Ok(code_with(&followed.task, followed.is_incomplete))
+}
+
+/// A success without all of its output must not look like one.
+fn code_with(task: &TaskView, is_incomplete: bool) -> u8 {
+    if task.state == TaskState::Succeeded && is_incomplete { NOT_THE_COMMAND } else { code_of(task) }
 }
 
 /// Waits for as long as it takes.

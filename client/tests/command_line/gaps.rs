@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::program::{clb_of, finish, run, written};
+use crate::program::{clb_of, finish, run, start_with_input, written};
 use crate::stand_in::{Manner, StandIns};
 
 const HALF: usize = 512 << 10;
@@ -12,6 +12,10 @@ fn truncated() -> Value {
         "exit_code": 0, "stdout": kept, "stdout_truncated": { "at": HALF, "dropped_bytes": 7 }, "stderr": "",
         "duration": 0.5,
     })
+}
+
+fn id_of(task: &Value) -> String {
+    task["id"].as_str().unwrap().to_owned()
 }
 
 fn end(cluster: &StandIns, id: &str) {
@@ -72,7 +76,7 @@ async fn logs_show_where_the_gap_is_and_a_table_how_large() {
     let expected = format!("{}\n[clb: 7 bytes are missing here]\n{}", "a".repeat(HALF), "b".repeat(HALF));
     for arguments in [vec!["logs", &id], vec!["logs", "-f", &id]] {
         let done = run(&cluster, &arguments).await;
-        assert!(done.code == 0 && done.stdout == expected, "{}", done.stderr);
+        assert!(done.code == 125 && done.stdout == expected, "{}", done.stderr);
         assert!(done.stderr.contains("7 bytes of standard output are missing: "), "{}", done.stderr);
     }
 
@@ -81,4 +85,103 @@ async fn logs_show_where_the_gap_is_and_a_table_how_large() {
     let column = reader.headers().unwrap().iter().position(|name| name == "stdout_dropped_bytes").unwrap();
     let record = reader.records().next().unwrap().unwrap();
     assert_eq!((&record[column], &record[column + 1]), ("7", "0"));
+}
+
+#[tokio::test]
+async fn what_runs_and_has_a_gap_already_is_no_whole_log() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let id = run(&cluster, &["submit", "--", "slow"]).await.stdout.trim().to_owned();
+    let with_gap = format!("{}\n[clb: 7 bytes are missing here]\nb", "a".repeat(HALF));
+    cluster.play(0, 1, &with_gap);
+    let done = run(&cluster, &["logs", &id]).await;
+    assert!(done.code == 125 && done.stdout == with_gap, "{}", done.stderr);
+}
+
+#[tokio::test]
+async fn lines_whose_output_is_incomplete_are_counted_and_are_no_success() {
+    for json in [None, Some("--json")] {
+        let cluster = StandIns::start([Manner::Serves]).await;
+        let arguments: Vec<&str> = ["map", "-k"].into_iter().chain(json).chain(["--", "slow"]).collect();
+        let child = start_with_input(&cluster, &arguments, "a\nb\nc\n").await;
+        cluster.until(|memory| memory.tasks.len() == 3).await;
+        let ids: Vec<String> = cluster.memory().tasks.iter().map(id_of).collect();
+        end(&cluster, &ids[0]);
+        cluster.memory().run(&ids[1], |_, _| (0, "whole\n".to_owned(), String::new()));
+        end(&cluster, &ids[2]);
+        let done = finish(child).await;
+        assert_eq!(done.code, 125, "{}", done.stderr);
+        assert!(
+            done.stderr.contains("3 succeeded, 0 failed; the output of 2 of them is incomplete"),
+            "{}",
+            done.stderr
+        );
+        if json.is_none() {
+            assert!(
+                done.stderr.contains("line 3: 7 bytes of standard output are missing"),
+                "{}",
+                done.stderr
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_fails_goes_before_one_whose_output_is_incomplete() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let child = start_with_input(&cluster, &["map", "--", "slow"], "a\nb\n").await;
+    cluster.until(|memory| memory.tasks.len() == 2).await;
+    let ids: Vec<String> = cluster.memory().tasks.iter().map(id_of).collect();
+    end(&cluster, &ids[0]);
+    cluster.memory().run(&ids[1], |_, _| (1, String::new(), String::new()));
+    cluster.changed();
+    let done = finish(child).await;
+    assert_eq!(done.code, 123, "{}", done.stderr);
+    assert!(done.stderr.contains("the output of 1 of them is incomplete"), "{}", done.stderr);
+}
+
+#[tokio::test]
+async fn a_task_in_json_with_a_gap_is_no_success() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let child = clb_of(&cluster, &["submit", "--wait", "--json", "--", "slow"]).spawn().unwrap();
+    cluster.until(|memory| memory.tasks.len() == 1).await;
+    let id = id_of(&cluster.memory().tasks[0]);
+    end(&cluster, &id);
+    assert_eq!(finish(child).await.code, 125);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_waited_for_says_how_many_wrote_more_than_is_kept() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let line = r#"{"kind": "command", "command": ["slow"]}"#;
+    let child =
+        start_with_input(&cluster, &["batch", "-", "--wait", "--json"], format!("{line}\n{line}\n")).await;
+    cluster.until(|memory| memory.tasks.len() == 2).await;
+    let ids: Vec<String> = cluster.memory().tasks.iter().map(id_of).collect();
+    end(&cluster, &ids[0]);
+    cluster.memory().run(&ids[1], |_, _| (0, String::new(), String::new()));
+    cluster.changed();
+    let done = finish(child).await;
+    assert_eq!((done.code, &done.json()["ended"]["incomplete"]), (0, &1.into()), "{}", done.stderr);
+    assert!(done.stderr.contains("1 of them wrote more than is kept"), "{}", done.stderr);
+}
+
+#[tokio::test]
+async fn a_program_that_could_not_start_has_no_output_to_miss() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    for (verdict, may_be_missing) in [("failed", false), ("killed", true)] {
+        let count = cluster.memory().tasks.len();
+        let child = clb_of(&cluster, &["submit", "--wait", "--", "none"]).spawn().unwrap();
+        cluster.until(|memory| memory.tasks.len() > count).await;
+        let id = id_of(&cluster.memory().tasks[count]);
+        cluster.memory().tasks[count]["attempts"] = json!([{
+            "attempt": 1, "worker": "worker-1", "epoch": 1, "started_at": "2026-01-01T00:00:00Z",
+            "ended_at": "2026-01-01T00:00:00Z", "verdict": { "kind": verdict, "detail": "cannot start" },
+        }]);
+        cluster.memory().tasks[count]["error"] = json!({ "code": "failed", "message": "cannot start" });
+        cluster.memory().end(&id, "failed");
+        cluster.changed();
+        let done = finish(child).await;
+        assert_eq!(done.code, 125, "{done:?}");
+        assert_eq!(done.stderr.contains("may be missing"), may_be_missing, "{done:?}");
+    }
 }

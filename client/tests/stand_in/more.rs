@@ -67,9 +67,19 @@ async fn output(State(face): State<Face>, Path(id): Path<String>, Query(query): 
         match task {
             None => return problem(404, "no such task"),
             Some(task) if task["kind"] != "command" => return problem(409, "the task is no command"),
+            Some(task) if super::has_ended(&task) && task["result"].is_null() => {
+                return problem(404, "the output is not kept");
+            }
             Some(task) if super::has_ended(&task) => {
                 let text = task["result"][&query["stream"]].as_str().unwrap_or_default().to_owned();
                 return text.into_response();
+            }
+            Some(task) if !query.contains_key("follow") => {
+                return task["live"][&query["stream"]]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+                    .into_response();
             }
             Some(task) if !task["live"].is_null() => {
                 let text = task["live"][&query["stream"]].as_str().unwrap().to_owned();

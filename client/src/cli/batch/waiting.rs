@@ -8,6 +8,7 @@ use clb_client::protocol::api::TaskState;
 use clb_client::protocol::{OutcomeSeq, TaskId};
 use futures::StreamExt as _;
 
+use super::super::gaps::is_incomplete;
 use super::super::progress::Progress;
 use super::Ended;
 use crate::failure::Failure;
@@ -39,6 +40,7 @@ impl Waiting {
                         TaskState::Cancelled => ended.cancelled += 1,
                         _ => ended.failed += 1,
                     }
+                    ended.incomplete += u64::from(is_incomplete(&task));
                     progress.advance(1);
                 }
             }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use clb_client::OutputStream;
 use clb_client::protocol::task::{MAX_OUTPUT_BYTES, Output, missing};
 
+use super::super::gaps::name_of;
 use super::super::output::{remark, write};
 use crate::failure::Failure;
 
@@ -109,10 +110,7 @@ impl Passage {
     pub(super) fn report(&self) -> bool {
         let count = self.missing.get();
         if count > 0 {
-            let name = match self.stream {
-                OutputStream::Stdout => "standard output",
-                OutputStream::Stderr => "standard error",
-            };
+            let name = name_of(self.stream);
             let kept = MAX_OUTPUT_BYTES >> 10;
             remark(format!(
                 "{count} bytes of {name} are missing: the cluster keeps only the beginning and the end, {kept} KiB \
@@ -160,7 +158,7 @@ fn mark(bytes: &[u8]) -> Mark {
 }
 
 /// Writes to one of the two outputs of `clb` itself.
-pub(super) fn pass_on(stream: OutputStream, bytes: &[u8]) -> Result<(), Failure> {
+fn pass_on(stream: OutputStream, bytes: &[u8]) -> Result<(), Failure> {
     if bytes.is_empty() {
         return Ok(());
     }

@@ -1,21 +1,47 @@
 //! Printing what the commands wrote, as they end or in the order of the lines.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 use std::io::Write as _;
 
 use clb_client::protocol::api::{TaskState, TaskView};
 use serde::Serialize;
 
+use super::super::gaps::{gaps, is_incomplete};
 use super::super::output::{Printer, json_line, remark, safe, write};
 use super::super::submit::result_of;
 use super::Job;
-use crate::failure::Failure;
+use crate::failure::{Failure, NOT_THE_COMMAND, OK, SOME_FAILED};
 
 /// How the commands ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) succeeded: u64,
     pub(super) failed: u64,
+    /// Of them, those whose outputs were not passed on as they were written.
+    pub(super) incomplete: u64,
+}
+
+impl Counts {
+    /// The exit code of all together.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self { failed: 1.., .. } => SOME_FAILED,
+            Self { incomplete: 1.., .. } => NOT_THE_COMMAND,
+            _ => OK,
+        }
+    }
+}
+
+impl Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} succeeded, {} failed", self.succeeded, self.failed)?;
+        match self.incomplete {
+            0 => Ok(()),
+            1 => f.write_str("; the output of 1 of them is incomplete"),
+            many => write!(f, "; the output of {many} of them is incomplete"),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -85,20 +111,18 @@ impl Printing {
         } else {
             self.counts.failed += 1;
         }
+        self.counts.incomplete += u64::from(is_incomplete(task));
         if self.printer.is_json {
             return json_line(&Mapped { line: job.number, input: &job.input, task });
         }
         if let Some(result) = result_of(task) {
             write(&result.stdout.bytes)?;
             std::io::stderr().lock().write_all(&result.stderr.bytes)?;
-            for truncated in
-                [&result.stdout, &result.stderr].iter().filter_map(|output| output.truncated.as_ref())
-            {
-                remark(format!(
-                    "line {}: {} bytes of output are missing",
-                    job.number, truncated.dropped_bytes
-                ));
+            for (name, bytes) in gaps(&result) {
+                remark(format!("line {}: {bytes} bytes of {name} are missing", job.number));
             }
+        } else if task.state == TaskState::Succeeded {
+            remark(format!("line {}: what it wrote cannot be read; see `clb show {}`", job.number, task.id));
         }
         if task.state != TaskState::Succeeded {
             let why = task.error.as_ref().map_or(task.state.as_str(), |error| &error.message);
