@@ -8,6 +8,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clb_client::protocol::api::{BatchEntry, OutcomeView};
 use clb_client::protocol::task::Work;
 use clb_client::protocol::{OutcomeSeq, TaskId};
@@ -17,7 +18,7 @@ use futures::StreamExt as _;
 use super::interrupt::interruptible;
 use super::lines::{self, Line, reason};
 use super::output::{Printer, remark};
-use super::placeholder::Template;
+use super::placeholder::{self, Template};
 use super::progress::Progress;
 use super::task_options::{TaskOptions, made_up_group};
 use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED};
@@ -43,9 +44,17 @@ pub(crate) struct MapOptions {
     /// Lines end with a NUL character, as those of `find -print0`
     #[arg(long, short = '0')]
     null: bool,
+    /// What stands for the line, instead of {}: for a command that has {} for itself
+    #[arg(short = 'I', value_name = "STR", default_value = placeholder::LINE, hide_default_value = true, value_parser = NonEmptyStringValueParser::new())]
+    replace: String,
     /// The program and its arguments: {} stands for the line, {.} for it without its extension, {/} for its
     /// last part, {//} for its folder, {/.} for the last part without extension, {#} for its number. Without
-    /// any of these the line is the last argument
+    /// any of these the line is the last argument. Empty lines are passed over.
+    ///
+    /// No shell is involved unless it is named: sh -c 'gzip -c {} | wc -c'. In the script of a shell (sh, bash, dash, ksh,
+    /// zsh and the like with -c) each place is one word whatever the line has in it, within quotes and without; a script
+    /// that is nothing but {} runs the line. What reads its text as code otherwise (python3 -c, awk, ssh, eval, a script
+    /// within the script) gets the line as it is: give it to that as an argument of its own, or lines may do what they like
     #[arg(last = true, value_name = "COMMAND", required = true)]
     command: Vec<String>,
     #[command(flatten)]
@@ -81,7 +90,7 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
     let mut map = Map {
         client,
         options: &options,
-        template: Template::new(&options.command),
+        template: Template::new(&options.command, &options.replace)?,
         ready: VecDeque::new(),
         open: HashMap::new(),
         places: 0,

@@ -1,5 +1,10 @@
 //! The words of a command with places for a line of input, as GNU parallel has them.
 
+mod script;
+
+use crate::failure::Failure;
+use script::{Script, place_of_script};
+
 /// A part of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -18,8 +23,9 @@ enum Part {
     Number,
 }
 
-const PLACES: [(&str, Part); 6] = [
-    ("{}", Part::Line),
+/// The place of the whole line, unless another is said.
+pub(super) const LINE: &str = "{}";
+const PLACES: [(&str, Part); 5] = [
     ("{.}", Part::Stem),
     ("{/}", Part::Name),
     ("{//}", Part::Folder),
@@ -27,38 +33,63 @@ const PLACES: [(&str, Part); 6] = [
     ("{#}", Part::Number),
 ];
 
+#[derive(Clone, Debug)]
+enum Word {
+    /// An argument as it is.
+    Plain(Vec<Part>),
+    /// What a shell runs.
+    Script(Script),
+}
+
 /// A command with places for a line.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
-    words: Vec<Vec<Part>>,
+    words: Vec<Word>,
 }
 
 impl Template {
-    /// Words without any place get one behind them.
-    pub(super) fn new(words: &[String]) -> Self {
-        let mut words: Vec<Vec<Part>> = words.iter().map(|word| parts(word)).collect();
-        if words.iter().flatten().all(|part| matches!(part, Part::Text(_))) {
-            words.push(vec![Part::Line]);
+    /// Words without any place get one behind them; `line` is how that of the whole line is written.
+    pub(super) fn new(words: &[String], line: &str) -> Result<Self, Failure> {
+        let script = place_of_script(words);
+        let mut split: Vec<Vec<Part>> = words.iter().map(|word| parts(word, line)).collect();
+        if split.iter().flatten().all(|part| matches!(part, Part::Text(_))) {
+            split.push(vec![Part::Line]);
         }
-        Self { words }
+        let words = split.into_iter().enumerate().map(|(place, parts)| match script {
+            // A script that is nothing but the line is meant to be run.
+            Some((at, shell)) if at == place && parts != [Part::Line] && has_place(&parts) => {
+                Script::new(parts, shell).map(Word::Script)
+            }
+            _ => Ok(Word::Plain(parts)),
+        });
+        Ok(Self { words: words.collect::<Result<_, Failure>>()? })
     }
 
     /// The words for the line of this number.
     pub(super) fn fill(&self, line: &str, number: u64) -> Vec<String> {
-        self.words.iter().map(|word| word.iter().map(|part| value(part, line, number)).collect()).collect()
+        let fill = |word: &Word| match word {
+            Word::Plain(parts) => parts.iter().map(|part| value(part, line, number)).collect(),
+            Word::Script(script) => script.fill(line, number),
+        };
+        self.words.iter().map(fill).collect()
     }
 }
 
-fn parts(word: &str) -> Vec<Part> {
+fn has_place(parts: &[Part]) -> bool {
+    parts.iter().any(|part| !matches!(part, Part::Text(_)))
+}
+
+fn parts(word: &str, line: &str) -> Vec<Part> {
     let mut found = Vec::new();
     let mut text = String::new();
     let mut rest = word;
     while let Some(first) = rest.chars().next() {
-        if let Some((place, part)) = PLACES.iter().find(|(place, _)| rest.starts_with(place)) {
+        let places = std::iter::once((line, Part::Line)).chain(PLACES);
+        if let Some((place, part)) = places.into_iter().find(|(place, _)| rest.starts_with(place)) {
             if !text.is_empty() {
                 found.push(Part::Text(std::mem::take(&mut text)));
             }
-            found.push(part.clone());
+            found.push(part);
             rest = &rest[place.len()..];
         } else {
             text.push(first);
@@ -103,36 +134,4 @@ fn folder(line: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filled(words: &[&str], line: &str) -> Vec<String> {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        Template::new(&words).fill(line, 7)
-    }
-
-    #[test]
-    fn every_place_is_filled_in_every_word() {
-        let words = ["convert", "{}", "{.}.png", "{/}", "{//}", "{/.}-{#}"];
-        let expected = ["convert", "a/b.c/d.jpg", "a/b.c/d.png", "d.jpg", "a/b.c", "d-7"];
-        assert_eq!(filled(&words, "a/b.c/d.jpg"), expected);
-    }
-
-    #[test]
-    fn the_line_is_appended_when_no_word_has_a_place_for_it() {
-        assert_eq!(filled(&["echo", "{a}", "{ }"], "x y"), ["echo", "{a}", "{ }", "x y"]);
-        assert_eq!(filled(&["echo", "{#}"], "x"), ["echo", "7"]);
-    }
-
-    #[test]
-    fn paths_without_slash_or_dot_are_taken_as_they_are() {
-        assert_eq!(filled(&["{.}", "{/}", "{//}", "{/.}"], "name"), ["name", "name", ".", "name"]);
-        assert_eq!(filled(&["{.}", "{//}"], "/a.b/c"), ["/a.b/c", "/a.b"]);
-        assert_eq!(filled(&["{//}"], "/c"), ["/"]);
-    }
-
-    #[test]
-    fn a_line_is_not_filled_in_twice() {
-        assert_eq!(filled(&["{}"], "{/}{#}"), ["{/}{#}"]);
-    }
-}
+mod tests;

@@ -36,6 +36,18 @@ async fn places_are_filled_as_gnu_parallel_does() {
 }
 
 #[tokio::test]
+async fn a_line_is_no_code_for_a_shell_and_another_text_may_stand_for_it() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.employ(|words, _| (0, words.join("|"), String::new()));
+    let done = run_with_input(&cluster, &["map", "--", "sh", "-c", "echo {}"], "; rm x\n").await;
+    assert_eq!(done.stdout, "sh|-c|clb_line='; rm x'; echo \"${clb_line}\"");
+    let done = run_with_input(&cluster, &["map", "-I", "@", "--", "echo", "{}", "@"], "a\n").await;
+    assert_eq!(done.stdout, "echo|{}|a");
+    let done = run_with_input(&cluster, &["map", "--", "fish", "-c", "echo {}"], "a\n").await;
+    assert!(done.code == 2 && done.stderr.contains("cannot quote a line for fish"), "{done:?}");
+}
+
+#[tokio::test]
 async fn no_more_than_so_many_lines_are_on_their_way() {
     for order in [None, Some("-k")] {
         let cluster = StandIns::start([Manner::Serves]).await;
