@@ -36,7 +36,7 @@ pub struct Problem {
     pub status: u16,
     /// What happened and what to do.
     pub detail: String,
-    /// With status 422: what is wrong where.
+    /// With status 422 what is wrong where, with 409 where the task that is known differs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use clb_protocol::TaskId;
 use clb_protocol::api::FieldError;
 use clb_protocol::task::ParseError;
 
@@ -73,6 +74,12 @@ impl Refusal {
         clb_door::Refusal::invalid(errors).into()
     }
 
+    /// The id or key belongs to a task that differs in these fields.
+    pub(super) fn conflict(id: TaskId, fields: &[String]) -> Self {
+        let refusal = clb_door::Refusal::new(StatusCode::CONFLICT, taken(id, fields));
+        clb_door::Refusal { errors: differing(fields), ..refusal }.into()
+    }
+
     /// A query parameter that cannot be understood.
     pub(super) fn parameter(name: &str, detail: &str) -> Self {
         Self::invalid(vec![FieldError::at(format!("?{name}"), detail)])
@@ -83,6 +90,20 @@ impl From<clb_door::Refusal> for Refusal {
     fn from(shown: clb_door::Refusal) -> Self {
         Self { shown, is_for_want_of_leader: false }
     }
+}
+
+/// What is said of an id or key that belongs to another task.
+pub(super) fn taken(id: TaskId, fields: &[String]) -> String {
+    format!(
+        "This id or idempotency key belongs to the task {id} already, with another {}.",
+        fields.join(", ")
+    )
+}
+
+/// The same for programs.
+pub(super) fn differing(fields: &[String]) -> Vec<FieldError> {
+    let differs = |field| FieldError::at(format!("/{field}"), "is another in the task that is known");
+    fields.iter().map(differs).collect()
 }
 
 impl From<ParseError> for Refusal {

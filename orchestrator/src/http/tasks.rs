@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Door;
 use super::forwarded::{Forwarded, FreshIds};
-use super::problem::Refusal;
+use super::problem::{Refusal, differing, taken};
 use super::system::{MAX_SEQ, Query};
 use crate::leader::Submitted;
 use crate::store::{Existing, TaskFilter};
@@ -59,7 +59,7 @@ pub(super) async fn submit(
         }
         Submitted::Known => match existing(&door, task).await? {
             Some(Existing::Same(id)) => Ok(located(StatusCode::OK, find(&door, id).await?)),
-            Some(Existing::Different(_)) => Err(conflict()),
+            Some(Existing::Different { id, fields }) => Err(Refusal::conflict(id, &fields)),
             None => Err(Refusal::no_leader()),
         },
         Submitted::QueueFull => Err(Refusal::queue_full()),
@@ -77,10 +77,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
             Err(Refusal::new(StatusCode::BAD_REQUEST, detail))
         }
     }
-}
-
-fn conflict() -> Refusal {
-    Refusal::new(StatusCode::CONFLICT, "This id or idempotency key belongs to another task already.")
 }
 
 fn no_such_pool() -> FieldError {
@@ -189,8 +185,8 @@ async fn submit_round(
     for (place, found) in places.into_iter().zip(found) {
         entries[place] = Some(match found {
             Some(Existing::Same(id)) => BatchEntry { id: Some(id), status: 200, error: None },
-            Some(Existing::Different(id)) => {
-                refused(Some(id), 409, "This id belongs to another task already.", Vec::new())
+            Some(Existing::Different { id, fields }) => {
+                refused(Some(id), 409, &taken(id, &fields), differing(&fields))
             }
             None => return Err(Refusal::no_leader()),
         });

@@ -6,12 +6,17 @@ use clb_protocol::{LogSeq, PoolName, SubmissionSeq, TaskId, Timestamp};
 use serde_json::value::RawValue;
 
 /// What the store has under a new task's idempotency key or id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
     /// The same task, under this id: submitting it again changes nothing.
     Same(TaskId),
-    /// Another task, under this id.
-    Different(TaskId),
+    /// Another task.
+    Different {
+        /// Its id.
+        id: TaskId,
+        /// The fields in which it differs, as a request names them.
+        fields: Vec<String>,
+    },
 }
 
 /// Which tasks to list; an empty one lists all.

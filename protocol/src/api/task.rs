@@ -264,7 +264,7 @@ pub struct BatchEntry {
 pub struct BatchError {
     /// One sentence.
     pub detail: String,
-    /// With status 422: what is wrong where.
+    /// With status 422 what is wrong where, with 409 where the task that is known differs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }

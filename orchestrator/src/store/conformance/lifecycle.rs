@@ -251,9 +251,11 @@ pub(in crate::store) fn what_is_stored_is_compared_with_what_is_submitted<S: Sto
         changed(|task| task.not_before = Some(at(1))),
         changed(|task| task.idempotency_key = Some("unknown".into())),
     ];
-    let (same, different) = (Some(Existing::Same(stored.id)), Some(Existing::Different(stored.id)));
-    let mut expected = vec![same, None];
-    expected.extend([different; 7]);
+    let same = Some(Existing::Same(stored.id));
+    let different = |field: &str| Some(Existing::Different { id: stored.id, fields: vec![field.to_owned()] });
+    let mut expected = vec![same.clone(), None];
+    let fields = ["timeout", "priority", "pool", "group", "labels", "retry", "not_before"];
+    expected.extend(fields.map(different));
     expected.push(same);
     assert_eq!(store.existing(&submitted).unwrap(), expected);
 }

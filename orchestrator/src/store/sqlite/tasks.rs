@@ -1,12 +1,15 @@
 //! The queries for tasks, by their names and by their outcomes.
 
+use std::collections::BTreeSet;
+
 use clb_protocol::api::{OutcomePage, OutcomeView, TaskView};
 use clb_protocol::task::{Labels, NewTask, TaskSpec};
 use clb_protocol::{OutcomeSeq, TaskId};
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
+use serde_json::{Map, Value};
 
-use super::failure::{from_json, raw_json};
+use super::failure::{from_json, raw_json, to_json};
 use super::views::{COLUMNS, select};
 use crate::store::{Existing, Original, Result, Workload};
 
@@ -51,14 +54,32 @@ fn compare(find: &mut CachedStatement<'_>, key: impl ToSql, task: &NewTask) -> R
     let Some(row) = rows.next()? else { return Ok(None) };
     let id = TaskId::from_bytes(row.get(0)?);
     let labels = row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-    let spec = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
-    let same = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? == task.pool.as_str()
-        && row.get::<_, i8>(2)? == task.priority
-        && row.get::<_, Option<i64>>(6)? == task.not_before.map(|at| at.0)
-        && row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)? == task.group.as_deref()
-        && labels.map(from_json::<Labels>).transpose()?.unwrap_or_default() == task.labels
-        && from_json::<TaskSpec>(spec)? == task.spec;
-    Ok(Some(if same { Existing::Same(id) } else { Existing::Different(id) }))
+    let spec: TaskSpec = from_json(row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?)?;
+    let differs = [
+        ("pool", row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? != task.pool.as_str()),
+        ("priority", row.get::<_, i8>(2)? != task.priority),
+        ("not_before", row.get::<_, Option<i64>>(6)? != task.not_before.map(|at| at.0)),
+        ("group", row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)? != task.group.as_deref()),
+        ("labels", labels.map(from_json::<Labels>).transpose()?.unwrap_or_default() != task.labels),
+    ];
+    let is_same = spec == task.spec && differs.iter().all(|(_, differs)| !differs);
+    if is_same {
+        return Ok(Some(Existing::Same(id)));
+    }
+    let around = differs.iter().filter(|(_, differs)| *differs).map(|(field, _)| (*field).to_owned());
+    let fields = around.chain(differences(&spec, &task.spec)?).collect();
+    Ok(Some(Existing::Different { id, fields }))
+}
+
+/// The fields in which two specs differ.
+fn differences(one: &TaskSpec, other: &TaskSpec) -> Result<impl Iterator<Item = String>> {
+    let (one, other) = (fields_of(one)?, fields_of(other)?);
+    let names: BTreeSet<String> = one.keys().chain(other.keys()).cloned().collect();
+    Ok(names.into_iter().filter(move |name| one.get(name) != other.get(name)))
+}
+
+fn fields_of(spec: &TaskSpec) -> Result<Map<String, Value>> {
+    from_json(&to_json(spec)?)
 }
 
 /// What replays of these are made of. Unknown ids are left out.

@@ -39,6 +39,7 @@ async fn a_batch_answers_for_each_of_its_tasks() {
             let entries: Vec<BatchEntry> = answer.json();
             assert_eq!(statuses(&entries), [201, 422, 200, 409, 422]);
             assert_eq!(entries[1].error.as_ref().unwrap().errors[0].pointer, "/seconds");
+            assert_eq!(entries[3].error.as_ref().unwrap().errors[0].pointer, "/add");
             accepted.extend(ids(&entries));
         }
     }

@@ -30,8 +30,10 @@ async fn the_same_submission_twice_is_one_task() {
     }
     let other = TaskRequest { work: sleep(0.2).work, ..task };
     for door in cluster.doors() {
-        let refused = door.submit(&other).await.unwrap();
-        assert_eq!(refused.problem().status, 409);
+        let problem = door.submit(&other).await.unwrap().problem();
+        assert_eq!((problem.status, problem.errors.len()), (409, 1), "{problem:?}");
+        assert_eq!(problem.errors[0].pointer, "/seconds");
+        assert!(problem.detail.contains(&id.to_string()), "{problem:?}");
     }
     ran_once(&cluster.ends_once(id).await);
     assert_eq!(door.submit(&TaskRequest { work: sleep(0.1).work, ..other }).await.unwrap().status, 200);
