@@ -1,5 +1,6 @@
 //! The command line: what can be asked for. Each command is a module that does it.
 
+pub(crate) mod asked;
 mod batch;
 mod cancel;
 mod cluster;

@@ -155,12 +155,15 @@ fn address(url: &Url) -> &str {
     url.as_str().trim_end_matches('/')
 }
 
+/// The cluster mostly names the fields in its sentence; those that it does not name come behind it.
 fn sentence(problem: &Problem) -> String {
-    let wrong: Vec<String> = problem.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
-    if wrong.is_empty() {
+    let is_named = |pointer: &str| problem.detail.contains(pointer.trim_start_matches(['/', '?']));
+    let others = problem.errors.iter().filter(|error| !is_named(&error.pointer));
+    let others: Vec<String> = others.map(|error| format!("{} {}", error.pointer, error.detail)).collect();
+    if others.is_empty() {
         problem.detail.clone()
     } else {
-        format!("{} ({})", problem.detail, wrong.join("; "))
+        format!("{} ({})", problem.detail, others.join("; "))
     }
 }
 
@@ -199,6 +202,18 @@ mod tests {
         );
         assert_eq!(error.fault(), Fault::Caller);
         assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn what_the_cluster_says_of_a_field_is_said_once() {
+        let problem = Problem {
+            kind: "about:blank".into(),
+            title: "Unprocessable Content".into(),
+            status: 422,
+            detail: "/pool there is no such pool".into(),
+            errors: vec![FieldError::at("/pool", "there is no such pool")],
+        };
+        assert_eq!(Error::Refused { problem }.to_string(), "refused with 422: /pool there is no such pool");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::io::{ErrorKind, Write as _};
 
 use clb_client::Error;
+use clb_client::protocol::task::FieldError;
 
+use crate::cli::asked;
 use crate::config::ConfigError;
 use crate::healthcheck::HealthcheckError;
 use crate::serve::ServeError;
@@ -31,6 +33,8 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// Whoever read the output went away.
 pub(crate) const BROKEN_PIPE: u8 = 141;
 
+const INVALID: u16 = 422;
+
 /// What a command comes to: its exit code, or why it did not get there.
 pub(crate) type Done = Result<u8, Failure>;
 
@@ -39,7 +43,10 @@ pub(crate) type Done = Result<u8, Failure>;
 pub(crate) enum Failure {
     /// The cluster did not do it.
     #[error(transparent)]
-    Client(#[from] Error),
+    Client(Error),
+    /// The cluster refused what was asked for.
+    #[error("refused: {}", asked::sentence(.0))]
+    Asked(Vec<FieldError>),
     /// The configuration is of no use.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -76,6 +83,17 @@ pub(crate) enum Failure {
     Healthcheck(#[from] HealthcheckError),
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused { problem } if problem.status == INVALID && !problem.errors.is_empty() => {
+                Self::Asked(problem.errors)
+            }
+            other => Self::Client(other),
+        }
+    }
+}
+
 impl Failure {
     /// See `clb --help`.
     pub(crate) fn exit_code(&self) -> u8 {
@@ -83,6 +101,7 @@ impl Failure {
             Self::Client(Error::Refused { problem }) if problem.status == 404 => NOT_FOUND,
             Self::Client(Error::Unavailable { .. } | Error::Broken { .. }) => UNREACHABLE,
             Self::Client(Error::Refused { .. } | Error::QueueFull { .. } | Error::Unreadable { .. })
+            | Self::Asked(_)
             | Self::LineRefused { .. } => REFUSED,
             Self::Client(Error::Address { .. } | Error::NoAddress | Error::Token)
             | Self::Config(_)

@@ -14,6 +14,7 @@ const LONGEST: usize = 4 << 20;
 const MOST_AT_ONCE: usize = 512;
 const CHUNKS_AHEAD: usize = 8;
 const BUFFER: usize = 256 << 10;
+const CONFLICT: u16 = 409;
 
 /// A line of the input, without its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,11 +28,11 @@ pub(super) struct Line {
 /// Lines that were there at the same time.
 pub(super) type Chunk = Result<Vec<Line>, Failure>;
 
-/// Why the cluster refused the task of a line.
+/// Why the cluster refused the task of a line, in which fields are as they stand in its JSON.
 pub(super) fn reason(entry: &BatchEntry) -> String {
     let Some(error) = &entry.error else { return format!("refused with {}", entry.status) };
     let wrong: Vec<String> = error.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
-    if wrong.is_empty() { error.detail.clone() } else { wrong.join("; ") }
+    if wrong.is_empty() || entry.status == CONFLICT { error.detail.clone() } else { wrong.join("; ") }
 }
 
 /// Lines of a file, or of standard input for `-`, and how many bytes there are where that is known.

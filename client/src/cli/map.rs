@@ -15,6 +15,7 @@ use clb_client::protocol::{OutcomeSeq, TaskId};
 use clb_client::{Client, Error};
 use futures::StreamExt as _;
 
+use super::asked;
 use super::interrupt::interruptible;
 use super::lines::{self, Line, reason};
 use super::output::{Printer, remark};
@@ -80,6 +81,8 @@ struct Map<'a> {
     ready: VecDeque<Prepared>,
     open: HashMap<TaskId, Job>,
     places: u64,
+    /// How many the cluster has taken.
+    submitted: u64,
     printing: Printing,
     progress: Progress,
 }
@@ -94,6 +97,7 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
         ready: VecDeque::new(),
         open: HashMap::new(),
         places: 0,
+        submitted: 0,
         printing: Printing::new(printer, options.keep_order),
         progress: Progress::of_tasks_so_far(),
     };
@@ -102,7 +106,8 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
     let mapped = interruptible(map.all(&group), hint).await;
     map.progress.finish();
     if let Err(failure) = mapped {
-        if ![INTERRUPTED, BROKEN_PIPE].contains(&failure.exit_code()) {
+        let is_none_there = map.submitted == 0 && matches!(failure, Failure::Asked(_));
+        if !is_none_there && ![INTERRUPTED, BROKEN_PIPE].contains(&failure.exit_code()) {
             remark(hint());
         }
         return Err(failure);
@@ -202,6 +207,12 @@ impl Map<'_> {
             let detail = format!("{} of {} tasks were answered for", entries.len(), sent.len());
             return Err(Failure::Usage(format!("{detail}; do clb and the cluster have the same version?")));
         }
+        self.submitted += entries.iter().filter(|entry| matches!(entry.status, 200 | 201)).count() as u64;
+        if let Some(errors) = entries.iter().find_map(asked::of_every_task) {
+            let mut errors = errors.to_vec();
+            asked::name_pools(self.client, self.options.task.pool(), &mut errors).await;
+            return Err(Failure::Asked(errors));
+        }
         for ((job, id, json), entry) in sent.into_iter().zip(entries).rev() {
             match entry.status {
                 200 | 201 => {
@@ -213,7 +224,9 @@ impl Map<'_> {
                 }
                 _ => {
                     self.progress.advance(1);
-                    self.progress.suspended(|| self.printing.give_up(&job, &reason(&entry)))?;
+                    let wrong = entry.error.as_ref().map(|error| asked::sentence(&error.errors));
+                    let why = wrong.filter(|wrong| !wrong.is_empty()).unwrap_or_else(|| reason(&entry));
+                    self.progress.suspended(|| self.printing.give_up(&job, &why))?;
                 }
             }
         }

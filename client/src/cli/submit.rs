@@ -9,6 +9,7 @@ use clb_client::protocol::api::{TaskState, TaskView};
 use clb_client::protocol::task::{CommandResult, Exit, Kind, Number, Stdin, Work};
 use clb_client::{Client, Error};
 
+use super::asked;
 use super::gaps::is_incomplete;
 use super::interrupt::interruptible;
 use super::live::{self, Gaps};
@@ -114,12 +115,19 @@ async fn submit(options: &SubmitOptions, client: &Client) -> Result<TaskView, Fa
         Some(key) => client.submit_with_key(&task, key).await,
         None => client.submit(task).await,
     };
-    submitted.map_err(|error| {
-        if matches!(error, Error::Unavailable { .. } | Error::Broken { .. } | Error::Unreadable { .. }) {
-            remark(how_to_repeat(options, id));
+    match submitted.map_err(Failure::from) {
+        Err(Failure::Asked(mut errors)) => {
+            asked::name_pools(client, options.task.pool(), &mut errors).await;
+            Err(Failure::Asked(errors))
         }
-        error.into()
-    })
+        Err(Failure::Client(error)) => {
+            if matches!(error, Error::Unavailable { .. } | Error::Broken { .. } | Error::Unreadable { .. }) {
+                remark(how_to_repeat(options, id));
+            }
+            Err(Failure::Client(error))
+        }
+        other => other,
+    }
 }
 
 /// Nobody answered, which does not mean that nobody took it.

@@ -1,7 +1,7 @@
 //! What a task may ask for beside its work: the options that `submit` and `map` share.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clb_client::protocol::task::{Argv, Command, RetryOn, RetryRequest, TaskRequest, Work};
+use clb_client::protocol::task::{Argv, Command, DEFAULT_POOL, RetryOn, RetryRequest, TaskRequest, Work};
 use clb_client::protocol::{TaskId, Timestamp};
 
 use super::values::{parse_number, parse_pair, parse_seconds, parse_time};
@@ -67,6 +67,11 @@ pub(super) struct TaskOptions {
 }
 
 impl TaskOptions {
+    /// The pool that it goes to.
+    pub(super) fn pool(&self) -> &str {
+        self.pool.as_deref().unwrap_or(DEFAULT_POOL)
+    }
+
     /// The command that these words are.
     pub(super) fn command(&self, words: Vec<String>) -> Result<Command, Failure> {
         let argv = Argv::try_from(words).map_err(|error| Failure::Usage(error.to_string()))?;

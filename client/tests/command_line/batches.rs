@@ -117,3 +117,33 @@ async fn the_group_of_a_file_follows_from_its_content_and_that_of_a_stream_is_sa
     let done = run_with_input(&cluster, &["batch", "-", "--group", group], GOOD).await;
     assert_eq!((done.code, done.stdout.trim(), cluster.memory().tasks.len()), (0, group, 3));
 }
+
+#[tokio::test]
+async fn a_pool_of_the_command_line_that_is_not_there_is_told_once() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    run(&cluster, &["pool", "set", "py", "--image", "python"]).await;
+    let own = GOOD.replace("\"kind\"", "\"pool\": \"py\", \"kind\"");
+    for keep_going in [None, Some("--keep-going")] {
+        let arguments = ["batch", "-", "--pool", "nope", "--group", "g"].into_iter().chain(keep_going);
+        let lines = format!("{own}\n{GOOD}\n{GOOD}\n");
+        let done = run_with_input(&cluster, &arguments.collect::<Vec<_>>(), &lines).await;
+        assert_eq!(done.code, 4, "{done:?}");
+        assert_eq!(done.stderr.matches("there is no").count(), 1, "{done:?}");
+        assert!(done.stderr.contains("--pool: there is no pool \"nope\"; there are py"), "{done:?}");
+        assert!(done.stderr.contains("1 tasks of the group g were submitted"), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_in_conflict_names_the_task_and_the_field() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    run_with_input(&cluster, &["batch", "-", "--group", "g"], GOOD).await;
+    let id = cluster.memory().tasks[0]["id"].as_str().unwrap().to_owned();
+    let done = run_with_input(&cluster, &["batch", "-", "--group", "g", "--pool", "py"], GOOD).await;
+    assert_eq!(done.code, 4, "{done:?}");
+    assert!(
+        done.stderr
+            .contains(&format!("line 1: This id belongs to the task {id} already, with another pool.")),
+        "{done:?}"
+    );
+}

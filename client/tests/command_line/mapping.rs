@@ -1,4 +1,4 @@
-use crate::program::{finish, interrupt, run_with_input, start_with_input};
+use crate::program::{finish, interrupt, run, run_with_input, start_with_input};
 use crate::stand_in::worker::shell;
 use crate::stand_in::{Manner, Memory, StandIns};
 
@@ -135,6 +135,22 @@ async fn a_line_that_is_none_or_is_refused_fails_and_the_others_go_on() {
             assert!(done.stderr.contains(why), "{why}: {done:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_every_line_is_told_once() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    run(&cluster, &["pool", "set", "py", "--image", "python"]).await;
+    let done = run_with_input(&cluster, &["map", "--pool", "nope", "--", "echo"], &numbers(300)).await;
+    assert_eq!(
+        (done.code, done.stderr.as_str()),
+        (4, "clb: refused: --pool: there is no pool \"nope\"; there are py\n")
+    );
+    let done = run_with_input(&cluster, &["map", "--priority", "101", "--", "echo"], "a\nb\n").await;
+    assert_eq!(
+        (done.code, done.stderr.as_str()),
+        (4, "clb: refused: --priority: must be from -100 to 100\n")
+    );
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn a_pool_is_made_changed_paused_and_deleted() {
     assert_eq!(spec["mounts"][0]["read_only"], true);
 
     let done = run(&cluster, &["pool", "set", "p", "--slots", "0"]).await;
-    assert!(done.code == 2 && done.stderr.contains("slots must be"), "{done:?}");
+    assert!(done.code == 2 && done.stderr.contains("--slots: must be"), "{done:?}");
     assert!(run(&cluster, &["pool", "pause", "p"]).await.stdout.contains("paused"));
     assert!(run(&cluster, &["pool", "list"]).await.stdout.contains("python:3.12-slim"));
     assert!(run(&cluster, &["pool", "show", "p"]).await.stdout.contains("mounts      /srv:/data:ro"));

@@ -160,6 +160,32 @@ async fn whose_fault_it_was_is_in_the_exit_code() {
 }
 
 #[tokio::test]
+async fn what_is_refused_is_called_as_it_was_typed_and_said_once() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    run(&cluster, &["pool", "set", "py", "--image", "python"]).await;
+    let done = run(&cluster, &["submit", "--pool", "nope", "--", "date"]).await;
+    assert_eq!(
+        (done.code, done.stderr.as_str()),
+        (4, "clb: refused: --pool: there is no pool \"nope\"; there are py\n")
+    );
+    let done = run(&cluster, &["submit", "--wait", "--priority", "101", "--", "date"]).await;
+    assert_eq!(
+        (done.code, done.stderr.as_str()),
+        (125, "clb: refused: --priority: must be from -100 to 100\n")
+    );
+}
+
+#[tokio::test]
+async fn a_conflict_names_the_task_and_the_field_once() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let id = run(&cluster, &["submit", "--", "date"]).await.stdout.trim().to_owned();
+    let done = run(&cluster, &["submit", "--id", &id, "--", "uptime"]).await;
+    let said =
+        format!("clb: refused with 409: This id belongs to the task {id} already, with another command.\n");
+    assert_eq!((done.code, done.stderr), (4, said));
+}
+
+#[tokio::test]
 async fn an_outage_is_told_after_a_second_and_given_up_when_the_patience_is_over() {
     let url = nobody();
     let done =

@@ -30,6 +30,14 @@ pub(super) fn take(memory: &mut Memory, request: &Value) -> (u16, Value) {
         let errors = json!([{ "pointer": "/kind", "detail": "must be \"sleep\", \"spin\" or \"command\"" }]);
         return (422, json!({ "detail": "the task is not valid", "errors": errors }));
     }
+    if request["pool"] == "nope" {
+        let errors = json!([{ "pointer": "/pool", "detail": "there is no such pool" }]);
+        return (422, json!({ "detail": "/pool there is no such pool", "errors": errors }));
+    }
+    if request["priority"].as_i64().is_some_and(|priority| priority.abs() > 100) {
+        let errors = json!([{ "pointer": "/priority", "detail": "must be from -100 to 100" }]);
+        return (422, json!({ "detail": "/priority must be from -100 to 100", "errors": errors }));
+    }
     if memory.full_for > 0 {
         memory.full_for -= 1;
         return (429, json!({ "id": id }));
@@ -38,7 +46,14 @@ pub(super) fn take(memory: &mut Memory, request: &Value) -> (u16, Value) {
     spec.insert("timeout".into(), 3600.0.into());
     let spec = Value::Object(spec);
     if let Some(known) = memory.places.get(&id).map(|place| &memory.tasks[*place]) {
-        return (if known["spec"] == spec { 200 } else { 409 }, known.clone());
+        let known_pool = request["pool"].is_null() || known["pool"] == request["pool"];
+        return match (known["spec"] == spec, known_pool) {
+            (true, true) => (200, known.clone()),
+            (false, _) => {
+                (409, conflict(&id, if request["kind"] == "sleep" { "seconds" } else { "command" }))
+            }
+            (true, false) => (409, conflict(&id, "pool")),
+        };
     }
     let or =
         |name: &str, default: Value| if request[name].is_null() { default } else { request[name].clone() };
@@ -60,6 +75,13 @@ pub(super) fn take(memory: &mut Memory, request: &Value) -> (u16, Value) {
     (201, task)
 }
 
+fn conflict(id: &str, field: &str) -> Value {
+    let detail = format!("This id belongs to the task {id} already, with another {field}.");
+    let errors =
+        json!([{ "pointer": format!("/{field}"), "detail": "is another in the task that is known" }]);
+    json!({ "id": id, "detail": detail, "errors": errors })
+}
+
 pub(super) fn problem(status: u16, detail: &str) -> Response {
     let body = json!({ "type": "about:blank", "title": "Problem", "status": status, "detail": detail });
     (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
@@ -67,9 +89,13 @@ pub(super) fn problem(status: u16, detail: &str) -> Response {
 
 pub(super) async fn submit(State(face): State<Face>, Json(request): Json<Value>) -> Response {
     match take(&mut face.shared.memory.lock().unwrap(), &request) {
-        (422, error) => problem(422, error["errors"][0]["detail"].as_str().unwrap()),
+        (status @ (409 | 422), mut error) => {
+            error["type"] = "about:blank".into();
+            error["title"] = "Problem".into();
+            error["status"] = status.into();
+            (StatusCode::from_u16(status).unwrap(), Json(error)).into_response()
+        }
         (429, _) => problem(429, "the queue is full"),
-        (409, _) => problem(409, "the id is known with another spec"),
         (status, task) => (StatusCode::from_u16(status).unwrap(), Json(task)).into_response(),
     }
 }
@@ -84,6 +110,7 @@ pub(super) async fn batch(State(face): State<Face>, headers: HeaderMap, body: St
     let mut memory = face.shared.memory.lock().unwrap();
     let entries = requests.iter().map(|request| match take(&mut memory, request) {
         (422, error) => json!({ "id": null, "status": 422, "error": error }),
+        (409, error) => json!({ "id": error["id"], "status": 409, "error": error }),
         (status, task) => json!({ "id": task["id"], "status": status }),
     });
     Json(entries.collect())

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use clb_client::protocol::TaskId;
 use clb_client::protocol::api::BatchEntry;
+use clb_client::protocol::task::FieldError;
 use clb_client::{Client, Error};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use super::super::asked;
 use super::super::lines::{Chunk, Line, reason};
 use super::super::output::remark;
 use super::super::progress::Progress;
@@ -29,6 +31,8 @@ struct Item {
     number: u64,
     id: TaskId,
     group: String,
+    /// Whether its pool is that of the command line.
+    takes_pool: bool,
     json: Vec<u8>,
 }
 
@@ -103,6 +107,7 @@ impl<'a> Load<'a> {
         let bytes = line.bytes.as_ref().map_err(Clone::clone)?;
         let mut task: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|error| format!("no JSON object: {error}"))?;
+        let takes_pool = self.options.pool.is_some() && task.get("pool").is_none_or(Value::is_null);
         let mut text = |name: &str, default: Option<&str>| match task.get(name) {
             None | Some(Value::Null) => {
                 let Some(default) = default else { return Ok(String::new()) };
@@ -117,7 +122,7 @@ impl<'a> Load<'a> {
         let own = id_of(self.group, line.number, bytes).to_string();
         let id = text("id", Some(&own))?.parse().map_err(|error| format!("/id {error}"))?;
         let json = serde_json::to_vec(&task).map_err(|error| error.to_string())?;
-        Ok(Item { number: line.number, id, group, json })
+        Ok(Item { number: line.number, id, group, takes_pool, json })
     }
 
     async fn send(&mut self) -> Result<(), Failure> {
@@ -128,7 +133,10 @@ impl<'a> Load<'a> {
                 body.push(b'\n');
             }
             match self.client.submit_lines(body.into()).await {
-                Ok(entries) => self.sort(&entries)?,
+                Ok(entries) => {
+                    self.check_pool(&entries).await?;
+                    self.sort(&entries)?;
+                }
                 Err(Error::QueueFull { .. }) => {}
                 Err(error) => {
                     let number = self.items.first().map_or(0, |item| item.number);
@@ -145,6 +153,25 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
+    /// What is wrong with the pool of the command line is told once and not for every line.
+    async fn check_pool(&mut self, entries: &[BatchEntry]) -> Result<(), Failure> {
+        let Some(pool) = &self.options.pool else { return Ok(()) };
+        let is_of_pool = |errors: &&[FieldError]| errors.iter().all(|error| error.pointer == "/pool");
+        let with_it = self.items.iter().zip(entries).filter(|(item, _)| item.takes_pool);
+        let wrong = with_it.filter_map(|(_, entry)| asked::of_every_task(entry)).find(is_of_pool);
+        let Some(mut errors) = wrong.map(<[FieldError]>::to_vec) else { return Ok(()) };
+        asked::name_pools(self.client, pool, &mut errors).await;
+        for entry in entries {
+            self.count(entry);
+        }
+        Err(Failure::Asked(errors))
+    }
+
+    fn count(&mut self, entry: &BatchEntry) {
+        self.summary.known += u64::from(entry.status == 200);
+        self.summary.accepted += u64::from(entry.status == 201);
+    }
+
     /// Keeps the items for which the queue had no room.
     fn sort(&mut self, entries: &[BatchEntry]) -> Result<(), Failure> {
         let items = std::mem::take(&mut self.items);
@@ -156,8 +183,7 @@ impl<'a> Load<'a> {
         for (item, entry) in items.into_iter().zip(entries) {
             match entry.status {
                 200 | 201 => {
-                    self.summary.known += u64::from(entry.status == 200);
-                    self.summary.accepted += u64::from(entry.status == 201);
+                    self.count(entry);
                     if let Some(waiting) = &mut self.waiting {
                         waiting.expect(item.group, item.id);
                     }

@@ -7,6 +7,7 @@ use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
+use super::super::asked;
 use super::super::output::remark;
 use super::super::values::{parse_pair, parse_pool_name, parse_seconds};
 use crate::failure::Failure;
@@ -91,11 +92,7 @@ pub(super) async fn run(options: &SetOptions, client: &Client) -> Result<PoolVie
     if broken.is_empty() {
         return Ok(client.set_pool(&options.name, &spec).await?);
     }
-    let all: Vec<String> = broken
-        .iter()
-        .map(|error| format!("{} {}", error.pointer.trim_start_matches('/'), error.detail))
-        .collect();
-    Err(Failure::Usage(all.join("; ")))
+    Err(Failure::Usage(asked::sentence(&broken)))
 }
 
 /// A pool without a network has no ports: those that it had go, unless they were asked for.
