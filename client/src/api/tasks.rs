@@ -28,6 +28,8 @@ const CONFLICT: u16 = 409;
 pub struct TaskFilter {
     /// Only those that stand there.
     pub state: Option<TaskState>,
+    /// Only those that a replay stands for, or only those that stand for themselves.
+    pub is_replayed: Option<bool>,
     /// Only those of this pool.
     pub pool: Option<String>,
     /// Only those of this group.
@@ -136,6 +138,9 @@ impl Client {
         let mut call = Call::get("/api/v1/tasks");
         if let Some(state) = filter.state {
             call = call.query("state", &state.as_str());
+        }
+        if let Some(is_replayed) = filter.is_replayed {
+            call = call.query("replayed", &is_replayed);
         }
         if let Some(limit) = filter.limit {
             call = call.query("limit", &limit);

@@ -29,6 +29,7 @@ impl Filters {
     pub(super) fn list(&self, limit: u32) -> TaskFilter {
         TaskFilter {
             state: self.state,
+            is_replayed: None,
             pool: self.pool.clone(),
             group: self.group.clone(),
             labels: self.labels.iter().cloned().collect(),

@@ -20,6 +20,9 @@ pub(crate) struct ListOptions {
     /// All of them
     #[arg(long, conflicts_with = "limit")]
     all: bool,
+    /// Also those that were replayed: otherwise the newest replay stands for them
+    #[arg(long)]
+    replayed: bool,
     #[command(flatten)]
     filters: Filters,
 }
@@ -28,6 +31,7 @@ pub(crate) struct ListOptions {
 pub(super) async fn run(options: ListOptions, client: &Client, printer: Printer) -> Done {
     let mut left = if options.all { u64::MAX } else { options.limit };
     let mut filter = options.filters.list(PAGE);
+    filter.is_replayed = (!options.replayed).then_some(false);
     let mut is_first = true;
     loop {
         filter.limit = Some(left.clamp(1, u64::from(PAGE)) as u32);

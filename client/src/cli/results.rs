@@ -43,6 +43,9 @@ pub(crate) struct ResultsOptions {
     /// Print CSV (RFC 4180), one task a line
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// Also those that were replayed: otherwise the newest replay stands for them
+    #[arg(long)]
+    replayed: bool,
     /// Print those to come as well, until Ctrl-C
     #[arg(long, short = 'f')]
     follow: bool,
@@ -65,6 +68,9 @@ pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Print
             let is_last = page.outcomes.is_empty() && !options.follow;
             after = page.next;
             for outcome in page.outcomes {
+                if outcome.task.replayed_by.is_some() && !options.replayed {
+                    continue;
+                }
                 print(&outcome, options.csv, printer)?;
                 progress.advance(1);
             }

@@ -41,6 +41,7 @@ fn print(task: &TaskView) -> Result<(), Failure> {
         ("labels", (!labels.is_empty()).then(|| labels.join(" "))),
         ("priority", Some(task.priority.to_string())),
         ("replay of", task.replay_of.map(|id| id.to_string())),
+        ("replayed by", task.replayed_by.map(|id| id.to_string())),
         ("not before", time(task.not_before)),
         ("submitted", time(Some(task.submitted_at))),
         ("started", time(task.started_at)),
@@ -52,7 +53,7 @@ fn print(task: &TaskView) -> Result<(), Failure> {
     ];
     for (name, value) in fields {
         if let Some(value) = value {
-            say(format!("{name:<10}  {}", safe(&value)).trim_end())?;
+            say(format!("{name:<11}  {}", safe(&value)).trim_end())?;
         }
     }
     if task.attempts.is_empty() {

@@ -72,12 +72,21 @@ async fn for_group(group: &str, client: &Client, printer: Printer) -> Done {
             "no task is in the group {group:?}; `clb list` shows the groups"
         )));
     }
-    // Lists begin with the newest task, which mostly ends last: few questions are asked.
-    while let Some(open) = open(client, group).await? {
-        until_ended_in_sight(client, open.id).await?;
-    }
-    let has_failed = newest(client, group, Some(TaskState::Failed)).await?.is_some();
-    let has_cancelled = newest(client, group, Some(TaskState::Cancelled)).await?.is_some();
+    let mut is_open = open(client, group).await?;
+    let (has_failed, has_cancelled) = loop {
+        // Lists begin with the newest task, which mostly ends last: few questions are asked.
+        while let Some(open_one) = is_open {
+            until_ended_in_sight(client, open_one.id).await?;
+            is_open = open(client, group).await?;
+        }
+        let has_failed = newest(client, group, Some(TaskState::Failed)).await?.is_some();
+        let has_cancelled = newest(client, group, Some(TaskState::Cancelled)).await?.is_some();
+        // What failed is left out once its replay has begun, and that is waited for like everything else.
+        is_open = open(client, group).await?;
+        if is_open.is_none() {
+            break (has_failed, has_cancelled);
+        }
+    };
     if printer.is_json {
         document(&GroupEnded { group, has_failed, has_cancelled })?;
     } else {
@@ -129,10 +138,15 @@ async fn open(client: &Client, group: &str) -> Result<Option<TaskView>, Failure>
     Ok(None)
 }
 
-/// The newest task of the group, in that state.
+/// The newest task of the group, in that state. Replays stand for what they replay.
 async fn newest(client: &Client, group: &str, state: Option<TaskState>) -> Result<Option<TaskView>, Failure> {
-    let mut filter =
-        TaskFilter { state, group: Some(group.to_owned()), limit: Some(1), ..TaskFilter::default() };
+    let mut filter = TaskFilter {
+        state,
+        is_replayed: Some(false),
+        group: Some(group.to_owned()),
+        limit: Some(1),
+        ..TaskFilter::default()
+    };
     loop {
         let mut page = client.tasks(&filter).await?;
         match (page.tasks.pop(), page.next) {

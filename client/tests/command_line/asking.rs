@@ -48,7 +48,7 @@ async fn a_task_is_shown_and_an_unknown_one_has_a_code_of_its_own() {
     let cluster = with_tasks(1).await;
     let id = id_of(&cluster, 0);
     let done = run(&cluster, &["show", &id]).await;
-    assert!(done.stdout.contains("state       succeeded"), "{done:?}");
+    assert!(done.stdout.contains("state        succeeded"), "{done:?}");
     assert_eq!(run(&cluster, &["show", &id, "--json"]).await.json()["id"], *id);
     let unknown = clb_client::protocol::TaskId::now().to_string();
     assert_eq!(run(&cluster, &["show", &unknown]).await.code, 5);

@@ -8,6 +8,7 @@ mod gaps;
 mod mapping;
 mod operating;
 mod program;
+mod replays;
 #[path = "../stand_in/mod.rs"]
 mod stand_in;
 mod submitting;

@@ -24,7 +24,8 @@ async fn a_retry_goes_on_after_one_that_is_refused() {
     cluster.employ(shell);
     let failed = run(&cluster, &["submit", "--", "exit", "1"]).await.stdout.trim().to_owned();
     let done = run(&cluster, &["retry", &waiting, &failed]).await;
-    assert_eq!((done.code, done.stdout), (4, format!("{failed} failed\n")));
+    let replay = cluster.memory().tasks[2]["id"].as_str().unwrap().to_owned();
+    assert_eq!((done.code, done.stdout), (4, format!("{replay} failed\n")));
     assert!(done.stderr.contains("has not ended"), "{}", done.stderr);
     let many = run(&cluster, &["retry", "--pool", "p"]).await;
     assert_eq!((many.code, many.stdout.as_str()), (4, "2 new tasks, 1 replayed before\n"));

@@ -8,7 +8,8 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Face, Manner, Pairs, problem, worker_view};
+use super::tasks::take;
+use super::{Face, Manner, Memory, Pairs, problem, worker_view};
 
 pub(super) fn routes() -> Router<Face> {
     Router::new()
@@ -35,14 +36,32 @@ async fn replay_many(State(face): State<Face>, Json(body): Json<Value>) -> Json<
 }
 
 async fn replay(State(face): State<Face>, Path(id): Path<String>) -> Response {
-    let memory = face.shared.memory.lock().unwrap();
+    let mut memory = face.shared.memory.lock().unwrap();
     match memory.tasks.iter().find(|task| task["id"] == *id).cloned() {
         None => problem(404, "no such task"),
         Some(task) if task["state"] == "queued" => problem(409, "the task has not ended"),
-        Some(mut task) => {
-            task["replay_of"] = task["id"].clone();
-            (StatusCode::CREATED, Json(task)).into_response()
+        Some(task) => (StatusCode::CREATED, Json(memory.do_again(&task))).into_response(),
+    }
+}
+
+impl Memory {
+    /// Takes in a task that does the work of an ended one again; gives it as it stands then.
+    fn do_again(&mut self, original: &Value) -> Value {
+        let mut request = original["spec"].clone();
+        for field in ["pool", "group", "labels", "priority"] {
+            request[field] = original[field].clone();
         }
+        let worker = self.worker.take();
+        let id = take(self, &request).1["id"].as_str().unwrap().to_owned();
+        self.worker = worker;
+        let records = self.tasks.iter_mut().chain(&mut self.outcomes);
+        records.filter(|it| it["id"] == original["id"]).for_each(|it| it["replayed_by"] = id.as_str().into());
+        let replay = self.tasks.last_mut().unwrap();
+        replay["replay_of"] = original["id"].clone();
+        if let Some(worker) = worker {
+            self.run(&id, worker);
+        }
+        self.tasks.last().unwrap().clone()
     }
 }
 

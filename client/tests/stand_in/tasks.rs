@@ -160,6 +160,7 @@ pub(super) async fn list(State(face): State<Face>, Query(query): Pairs) -> Respo
         ["state", "pool", "group"]
             .iter()
             .all(|name| query.get(*name).is_none_or(|text| task[*name] == **text))
+            && query.get("replayed").is_none_or(|is| (is == "false") == task["replayed_by"].is_null())
     };
     let most = memory.looks_at.unwrap_or(usize::MAX);
     let looked_at = memory.tasks.iter().rev().enumerate().skip(from).take(most);

@@ -55,9 +55,15 @@ impl Query {
 
     /// `true` or `false`.
     pub(super) fn switch(&mut self, name: &str) -> Result<bool, Refusal> {
+        Ok(self.either(name)?.unwrap_or(false))
+    }
+
+    /// `true`, `false`, or nothing at all.
+    pub(super) fn either(&mut self, name: &str) -> Result<Option<bool>, Refusal> {
         match self.text(name).as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
+            None => Ok(None),
+            Some("false") => Ok(Some(false)),
+            Some("true") => Ok(Some(true)),
             Some(_) => Err(Refusal::parameter(name, "must be true or false")),
         }
     }

@@ -253,8 +253,14 @@ pub(super) async fn list(
         None => None,
     };
     let pool = query.text("pool").map(|pool| pool.as_str().into());
-    let filter =
-        TaskFilter { state, is_open: false, pool, group: query.text("group"), labels: query.labels() };
+    let filter = TaskFilter {
+        state,
+        is_open: false,
+        is_replayed: query.either("replayed")?,
+        pool,
+        group: query.text("group"),
+        labels: query.labels(),
+    };
     query.finish()?;
     let mut page = door.read(move |store| store.tasks(&filter, before, limit as usize)).await?;
     door.leader()?.board().complete(&mut page.tasks);

@@ -26,6 +26,8 @@ pub(crate) struct TaskFilter {
     pub(crate) state: Option<TaskState>,
     /// Only those without an outcome, wherever they stand; says nothing beside a state.
     pub(crate) is_open: bool,
+    /// Only those that a replay stands for, or only those that stand for themselves.
+    pub(crate) is_replayed: Option<bool>,
     /// Only those of this pool.
     pub(crate) pool: Option<PoolName>,
     /// Only those of this group.

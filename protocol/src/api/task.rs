@@ -170,6 +170,9 @@ pub struct TaskView {
     /// The ended task whose work it does again.
     #[serde(default)]
     pub replay_of: Option<TaskId>,
+    /// The task that does its work again; the last one that way stands for it.
+    #[serde(default)]
+    pub replayed_by: Option<TaskId>,
     /// What it gave; a command that failed or timed out has one beside its error.
     pub result: Option<Box<RawValue>>,
     /// Why it failed.
@@ -192,6 +195,7 @@ impl TaskView {
             not_before: task.not_before,
             progress: None,
             replay_of: task.replay_of,
+            replayed_by: None,
             state: TaskState::Queued,
             submitted_at: at,
             started_at: None,

@@ -1,11 +1,11 @@
 //! The tasks of a batch that have not ended yet: 16 bytes each, by their groups.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
 
-use clb_client::Client;
-use clb_client::protocol::api::TaskState;
+use clb_client::protocol::api::{TaskState, TaskView};
 use clb_client::protocol::{OutcomeSeq, TaskId};
+use clb_client::{Client, TaskFilter};
 use futures::StreamExt as _;
 
 use super::super::gaps::is_incomplete;
@@ -13,10 +13,66 @@ use super::super::progress::Progress;
 use super::Ended;
 use crate::failure::Failure;
 
+/// How many replayed tasks are asked for in one request.
+const PAGE: u32 = 500;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     groups: BTreeMap<String, HashSet<TaskId>>,
+}
+
+/// What is known of the tasks of one group. A replay stands for the task whose work it does again.
+#[derive(Default)]
+struct Standing {
+    open: HashSet<TaskId>,
+    succeeded: u64,
+    /// Those without success, and how they ended.
+    others: HashMap<TaskId, TaskState>,
+    /// Those of which some output is missing.
+    incomplete: u64,
+}
+
+impl Standing {
+    /// Takes in an outcome; each comes once, and that of a replay after that of what it replays.
+    fn take(&mut self, task: &TaskView) -> bool {
+        let stands_for_another = task.replay_of.is_some_and(|of| self.others.remove(&of).is_some());
+        if !self.open.remove(&task.id) && !stands_for_another {
+            return false;
+        }
+        self.incomplete += u64::from(task.replayed_by.is_none() && is_incomplete(task));
+        match (task.replayed_by, task.state) {
+            (Some(replay), _) => drop(self.open.insert(replay)),
+            (None, TaskState::Succeeded) => self.succeeded += 1,
+            (None, state) => drop(self.others.insert(task.id, state)),
+        }
+        true
+    }
+
+    /// Expects the replays that began after the outcomes of what they replay were read.
+    async fn expect_replays(&mut self, client: &Client, group: &str) -> Result<(), Failure> {
+        let mut filter = TaskFilter {
+            is_replayed: Some(true),
+            group: Some(group.to_owned()),
+            limit: Some(PAGE),
+            ..TaskFilter::default()
+        };
+        while !self.others.is_empty() {
+            let page = client.tasks(&filter).await?;
+            for task in page.tasks {
+                if let Some(replay) = task.replayed_by
+                    && self.others.remove(&task.id).is_some()
+                {
+                    self.open.insert(replay);
+                }
+            }
+            match page.next {
+                Some(next) => filter.cursor = Some(next),
+                None => break,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Waiting {
@@ -29,20 +85,25 @@ impl Waiting {
         let total: usize = self.groups.values().map(HashSet::len).sum();
         let progress = Progress::of_tasks(total as u64);
         let mut ended = Ended::default();
-        for (group, mut open) in self.groups {
+        for (group, open) in self.groups {
+            let mut standing = Standing { open, ..Standing::default() };
             let mut outcomes = pin!(client.outcomes(OutcomeSeq(0), Some(&group)));
-            while !open.is_empty() {
-                let Some(outcome) = outcomes.next().await else { break };
-                let task = outcome?.task;
-                if open.remove(&task.id) {
-                    match task.state {
-                        TaskState::Succeeded => ended.succeeded += 1,
-                        TaskState::Cancelled => ended.cancelled += 1,
-                        _ => ended.failed += 1,
+            loop {
+                while !standing.open.is_empty() {
+                    let Some(outcome) = outcomes.next().await else { break };
+                    if standing.take(&outcome?.task) {
+                        progress.advance(1);
                     }
-                    ended.incomplete += u64::from(is_incomplete(&task));
-                    progress.advance(1);
                 }
+                standing.expect_replays(client, &group).await?;
+                if standing.open.is_empty() {
+                    break;
+                }
+            }
+            ended.succeeded += standing.succeeded;
+            ended.incomplete += standing.incomplete;
+            for state in standing.others.into_values() {
+                *if state == TaskState::Cancelled { &mut ended.cancelled } else { &mut ended.failed } += 1;
             }
         }
         progress.finish();

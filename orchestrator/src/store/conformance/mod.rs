@@ -58,6 +58,7 @@ macro_rules! conformance {
                 a_time_and_rests_survive_a_restart
                 a_rest_begins_with_the_end_of_an_attempt_that_costs
                 a_task_is_replayed_once_and_a_replay_again
+                a_replay_stands_for_its_original
                 a_replay_is_made_of_what_its_original_was
             }
         }

@@ -80,6 +80,7 @@ pub(in crate::store) fn lists_can_be_filtered<S: Store>(open: &impl Fn() -> S) {
             TaskFilter {
                 state: Some(TaskState::Queued),
                 is_open: true,
+                is_replayed: Some(false),
                 pool: Some("gpu".into()),
                 group: Some("nightly".into()),
                 labels: [labels("a.b", "1"), labels("c", "2")].concat(),

@@ -1,14 +1,14 @@
 //! Tasks that wait for a time, and tasks that do the work of others again.
 
 use clb_core::output::Change;
-use clb_protocol::api::VerdictKind;
+use clb_protocol::api::{TaskState, VerdictKind};
 use clb_protocol::task::{NewTask, Retry, RetryOn};
-use clb_protocol::{SubmissionSeq, TaskId};
+use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId};
 
 use super::fixture::{
     accept, accepted, at, cancelled, commit, lead, lost, new_task, open_tasks, started, succeeded, verdict,
 };
-use crate::store::{Existing, Store};
+use crate::store::{Existing, Store, TaskFilter};
 
 pub(in crate::store) fn a_time_and_rests_survive_a_restart<S: Store>(open: &impl Fn() -> S) {
     let store = open();
@@ -80,6 +80,43 @@ pub(in crate::store) fn a_task_is_replayed_once_and_a_replay_again<S: Store>(ope
     assert_eq!((of(original), of(first.id), of(again.id)), (None, Some(original), Some(first.id)));
     assert!(store.task(second.id).unwrap().is_none());
     assert_eq!(store.restore(epoch).unwrap().cluster.last_submission, SubmissionSeq(3));
+}
+
+pub(in crate::store) fn a_replay_stands_for_its_original<S: Store>(open: &impl Fn() -> S) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    let mut ids = accept(&store, epoch, 2);
+    let (first, second) = (replay(ids[0]), NewTask { group: Some("g".into()), ..new_task(TaskId::now()) });
+    let third = replay(first.id);
+    let changes = vec![
+        cancelled(1, ids[0]),
+        cancelled(2, ids[1]),
+        accepted(3, first.clone()),
+        cancelled(3, first.id),
+        accepted(4, second.clone()),
+        accepted(5, third.clone()),
+    ];
+    commit(&store, epoch, changes).unwrap();
+    ids.extend([first.id, second.id, third.id]);
+    let replayed_by = |id: &TaskId| store.task(*id).unwrap().unwrap().replayed_by;
+    assert_eq!(
+        ids.iter().map(replayed_by).collect::<Vec<_>>(),
+        [Some(first.id), None, Some(third.id), None, None]
+    );
+    let outcomes = store.outcomes(OutcomeSeq(0), None, 10).unwrap().outcomes;
+    let replays: Vec<_> = outcomes.iter().map(|outcome| outcome.task.replayed_by).collect();
+    assert_eq!(replays, [Some(first.id), None, Some(third.id)]);
+    let listed = |is_replayed, state| {
+        let filter = TaskFilter { is_replayed, state, ..TaskFilter::default() };
+        let names = store.ids(&filter, None, 10).unwrap().ids;
+        let views = store.tasks(&filter, None, 10).unwrap().tasks;
+        assert_eq!(views.iter().map(|view| view.id).collect::<Vec<_>>(), names);
+        names
+    };
+    assert_eq!(listed(Some(true), None), [first.id, ids[0]]);
+    assert_eq!(listed(Some(false), None), [third.id, second.id, ids[1]]);
+    assert_eq!(listed(Some(false), Some(TaskState::Cancelled)), [ids[1]]);
+    assert_eq!(listed(Some(false), Some(TaskState::Queued)), [third.id, second.id]);
 }
 
 pub(in crate::store) fn a_replay_is_made_of_what_its_original_was<S: Store>(open: &impl Fn() -> S) {

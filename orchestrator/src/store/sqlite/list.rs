@@ -158,6 +158,11 @@ impl ListQuery {
             Some(TaskState::Succeeded) => query.conditions.and("o.state = 'succeeded'", []),
             Some(TaskState::Failed | TaskState::Cancelled) | None => {}
         }
+        if let Some(is_replayed) = filter.is_replayed {
+            let not = if is_replayed { "" } else { "NOT " };
+            let has = "EXISTS (SELECT 1 FROM tasks r WHERE r.replay_of = t.id)";
+            query.conditions.and(&format!("{not}{has}"), []);
+        }
         if let Some(pool) = &filter.pool {
             query.conditions.and("t.pool = ?", [pool.as_str()]);
         }

@@ -11,7 +11,7 @@ use crate::store::{Result, StoreError};
 /// What [`select`] needs, of `tasks t` and `outcomes o`.
 pub(super) const COLUMNS: &str = "t.seq, t.id, t.pool, t.task_group, t.labels, t.priority, t.kind, t.spec,
     t.submitted_at, o.seq, o.state, o.finished_at, o.result, o.error_code, o.error_message, t.not_before,
-    t.replay_of";
+    t.replay_of, (SELECT r.id FROM tasks r WHERE r.replay_of = t.id)";
 
 /// How many bytes of specs and results a page has.
 const PAGE_BYTES: usize = 8 << 20;
@@ -85,6 +85,7 @@ fn task(row: &Row<'_>) -> Result<PlacedTask> {
         not_before: row.get::<_, Option<i64>>(15)?.map(Timestamp),
         progress: None,
         replay_of: row.get::<_, Option<[u8; 16]>>(16)?.map(TaskId::from_bytes),
+        replayed_by: row.get::<_, Option<[u8; 16]>>(17)?.map(TaskId::from_bytes),
         attempts: Vec::new(),
     };
     let outcome = row.get::<_, Option<i64>>(9)?.map(|seq| OutcomeSeq(seq as u64));
