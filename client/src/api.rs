@@ -4,6 +4,7 @@ mod backoff;
 mod call;
 mod contact;
 mod events;
+mod groups;
 mod outcomes;
 mod output;
 mod pools;

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for. Each command is a module that does it.
 
+mod absent;
 pub(crate) mod asked;
 mod batch;
 mod cancel;
@@ -7,6 +8,7 @@ mod cluster;
 mod explain;
 mod filters;
 mod gaps;
+mod grid;
 mod interrupt;
 mod lines;
 mod list;
@@ -41,7 +43,7 @@ Exit codes:
   2    the command line, the configuration or the input is wrong
   3    no orchestrator could be reached, or none leads, for as long as --patience says
   4    the cluster refused: invalid, in conflict, no room in the queue, or not allowed
-  5    there is no such task, pool or worker
+  5    there is no such task, group, pool or worker
   123  map: some of its commands failed
   124  submit --wait: the command took longer than its timeout; wait: than --timeout
   125  map, logs: some output is missing; submit --wait: see below

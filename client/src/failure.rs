@@ -20,7 +20,7 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const UNREACHABLE: u8 = 3;
 /// The cluster refused.
 pub(crate) const REFUSED: u8 = 4;
-/// There is no such task, pool or worker.
+/// There is no such task, group, pool or worker.
 pub(crate) const NOT_FOUND: u8 = 5;
 /// Some of the commands of `clb map` failed, as with xargs.
 pub(crate) const SOME_FAILED: u8 = 123;
@@ -53,6 +53,9 @@ pub(crate) enum Failure {
     /// The command line or what it names is wrong.
     #[error("{0}")]
     Usage(String),
+    /// What was named is not there.
+    #[error("{0}")]
+    NotFound(String),
     /// A line of the input is wrong.
     #[error("line {number}: {detail}")]
     Line { number: u64, detail: String },
@@ -99,6 +102,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Client(Error::Refused { problem }) if problem.status == 404 => NOT_FOUND,
+            Self::NotFound(_) => NOT_FOUND,
             Self::Client(Error::Unavailable { .. } | Error::Broken { .. }) => UNREACHABLE,
             Self::Client(Error::Refused { .. } | Error::QueueFull { .. } | Error::Unreadable { .. })
             | Self::Asked(_)

@@ -19,8 +19,8 @@ pub use self::system::{
     WorkerView,
 };
 pub use self::task::{
-    AttemptView, BatchEntry, BatchError, OutcomePage, OutcomeView, Progress, TaskError, TaskEvent, TaskPage,
-    TaskState, TaskView, Verdict, VerdictKind,
+    AttemptView, BatchEntry, BatchError, GroupPage, GroupView, OutcomePage, OutcomeView, Progress, TaskError,
+    TaskEvent, TaskPage, TaskState, TaskView, Verdict, VerdictKind,
 };
 pub use crate::task::FieldError;
 

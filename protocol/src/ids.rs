@@ -75,6 +75,54 @@ impl<'de> Deserialize<'de> for TaskId {
     }
 }
 
+/// The beginning or the end of a task's id, as people write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskIdPart(String);
+
+/// Why a text is not a part of the id of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAPart;
+
+impl fmt::Display for NotAPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "must be at least {} hexadecimal digits that an id begins or ends with",
+            TaskIdPart::SHORTEST
+        )
+    }
+}
+
+impl std::error::Error for NotAPart {}
+
+impl TaskIdPart {
+    /// Fewer digits than this name nothing.
+    pub const SHORTEST: usize = 4;
+
+    /// Its digits in upper case, without hyphens.
+    #[must_use]
+    pub fn digits(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskIdPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_ascii_lowercase())
+    }
+}
+
+impl FromStr for TaskIdPart {
+    type Err = NotAPart;
+
+    fn from_str(text: &str) -> Result<Self, NotAPart> {
+        let digits: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_uppercase()).collect();
+        let fits =
+            (Self::SHORTEST..=32).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_hexdigit());
+        if fits { Ok(Self(digits)) } else { Err(NotAPart) }
+    }
+}
+
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {$(
         $(#[$doc])*

@@ -13,6 +13,6 @@ pub mod time;
 
 pub use ids::{
     AttemptNo, ContainerId, ContainerNo, Epoch, Generation, Incarnation, LogSeq, MemberName, OutcomeSeq,
-    PoolName, PoolVersion, SlotNo, SubmissionSeq, TaskId, WorkerId,
+    PoolName, PoolVersion, SlotNo, SubmissionSeq, TaskId, TaskIdPart, WorkerId,
 };
 pub use time::Timestamp;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use clb_protocol::TaskId;
 use clb_protocol::api::{
     BatchEntry, Explanation, ManyCancelled, ManyReplayed, TaskPage, TaskSelection, TaskState, TaskView,
 };
 use clb_protocol::task::{Labels, TaskRequest};
+use clb_protocol::{TaskId, TaskIdPart};
 use tokio::time::Instant;
 
 use super::Client;
@@ -28,6 +28,8 @@ const CONFLICT: u16 = 409;
 pub struct TaskFilter {
     /// Only those that stand there.
     pub state: Option<TaskState>,
+    /// Only those whose id begins or ends so.
+    pub id: Option<TaskIdPart>,
     /// Only those that a replay stands for, or only those that stand for themselves.
     pub is_replayed: Option<bool>,
     /// Only those of this pool.
@@ -138,6 +140,9 @@ impl Client {
         let mut call = Call::get("/api/v1/tasks");
         if let Some(state) = filter.state {
             call = call.query("state", &state.as_str());
+        }
+        if let Some(part) = &filter.id {
+            call = call.query("id", part);
         }
         if let Some(is_replayed) = filter.is_replayed {
             call = call.query("replayed", &is_replayed);

@@ -25,6 +25,9 @@ pub(super) async fn cancel(options: ChooseOptions, client: &Client, printer: Pri
     if options.ids.is_empty() {
         let which: TaskSelection = options.filters.selection();
         let done = Progress::during("Cancels all that fit", client.cancel_many(&which)).await?;
+        if done.cancelled == 0 {
+            options.filters.check_names(client).await?;
+        }
         if printer.is_json {
             document(&done)?;
         } else {
@@ -40,6 +43,9 @@ pub(super) async fn retry(options: ChooseOptions, client: &Client, printer: Prin
     if options.ids.is_empty() {
         let which = options.filters.selection();
         let done = Progress::during("Replays all that fit", client.replay_many(&which)).await?;
+        if done.replayed + done.known + done.refused == 0 {
+            options.filters.check_names(client).await?;
+        }
         if printer.is_json {
             document(&done)?;
         } else {

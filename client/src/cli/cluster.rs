@@ -2,7 +2,8 @@
 
 use clb_client::Client;
 
-use super::output::{Printer, ago, document, plain, print_table, say, state_cell, table, word};
+use super::grid::{print_table, table};
+use super::output::{Printer, ago, document, safe, say, state_cell, word};
 use crate::failure::{Done, OK};
 
 /// Prints it.
@@ -12,8 +13,8 @@ pub(super) async fn run(client: &Client, printer: Printer) -> Done {
         document(&cluster)?;
         return Ok(OK);
     }
-    let (name, leader) = (plain(&cluster.cluster), plain(cluster.leader.as_str()));
-    say(format!("{name}: {leader} leads in term {}, version {}", cluster.epoch, plain(&cluster.version)))?;
+    let (name, leader) = (safe(&cluster.cluster), safe(cluster.leader.as_str()));
+    say(format!("{name}: {leader} leads in term {}, version {}", cluster.epoch, safe(&cluster.version)))?;
     let tasks = cluster.tasks;
     say(format!(
         "tasks: {} queued, {} running, {} succeeded, {} failed, {} cancelled\n",
@@ -22,10 +23,10 @@ pub(super) async fn run(client: &Client, printer: Printer) -> Done {
     let mut table = table(["ORCHESTRATOR", "ROLE", "SINCE", "URL"]);
     for member in &cluster.members {
         table.add_row(vec![
-            plain(member.name.as_str()).into(),
+            safe(member.name.as_str()).into(),
             state_cell(&word(&member.role)),
             ago(member.since).into(),
-            plain(&member.url).into(),
+            safe(&member.url).into(),
         ]);
     }
     print_table(table)?;

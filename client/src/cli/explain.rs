@@ -4,7 +4,8 @@ use clb_client::Client;
 use clb_client::protocol::TaskId;
 use clb_client::protocol::api::Explanation;
 
-use super::output::{Printer, document, print_table, safe, say, state_cell, table, word};
+use super::grid::{print_table, table};
+use super::output::{Printer, document, safe, say, state_cell, word};
 use crate::failure::{Done, Failure, OK};
 
 /// Which task.

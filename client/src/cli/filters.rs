@@ -1,10 +1,12 @@
 //! Which tasks: the options that choose among them.
 
-use clb_client::TaskFilter;
 use clb_client::protocol::PoolName;
 use clb_client::protocol::api::{TaskSelection, TaskState};
+use clb_client::{Client, TaskFilter};
 
+use super::absent;
 use super::values::{parse_pair, parse_state};
+use crate::failure::Failure;
 
 /// See the module.
 #[derive(Debug, clap::Args)]
@@ -25,9 +27,21 @@ pub(super) struct Filters {
 }
 
 impl Filters {
+    /// Fails when nothing fits because a group or a pool of that name does not exist.
+    pub(super) async fn check_names(&self, client: &Client) -> Result<(), Failure> {
+        if let Some(group) = &self.group {
+            absent::check_group(group, client).await?;
+        }
+        if let Some(pool) = &self.pool {
+            absent::check_pool(pool, client).await?;
+        }
+        Ok(())
+    }
+
     /// For a list of at most `limit` a page.
     pub(super) fn list(&self, limit: u32) -> TaskFilter {
         TaskFilter {
+            id: None,
             state: self.state,
             is_replayed: None,
             pool: self.pool.clone(),

@@ -2,11 +2,11 @@
 
 use clb_client::Client;
 use clb_client::protocol::api::TaskView;
+use comfy_table::Table;
 
 use super::filters::Filters;
-use super::output::{
-    Printer, ago, or_dash, plain, print_table, remark, say, span, state_cell, table, what, write,
-};
+use super::grid::{Grid, table};
+use super::output::{Printer, ago, or_dash, remark, safe, say, span, state_cell, what, write};
 use crate::failure::{Done, Failure, OK};
 
 const PAGE: u32 = 500;
@@ -33,6 +33,7 @@ pub(super) async fn run(options: ListOptions, client: &Client, printer: Printer)
     let mut filter = options.filters.list(PAGE);
     filter.is_replayed = (!options.replayed).then_some(false);
     let mut is_first = true;
+    let mut grid = Grid::default();
     loop {
         filter.limit = Some(left.clamp(1, u64::from(PAGE)) as u32);
         let mut page = client.tasks(&filter).await?;
@@ -40,13 +41,19 @@ pub(super) async fn run(options: ListOptions, client: &Client, printer: Printer)
         left -= page.tasks.len() as u64;
         if printer.is_json {
             print_json(&page.tasks, is_first)?;
-        } else if !page.tasks.is_empty() || (is_first && page.next.is_none()) {
-            print(&page.tasks)?;
+        } else if !page.tasks.is_empty() {
+            grid.print(rows(&page.tasks))?;
         }
         is_first &= page.tasks.is_empty();
         match page.next {
             Some(next) if left > 0 => filter.cursor = Some(next),
             next => {
+                if is_first {
+                    options.filters.check_names(client).await?;
+                }
+                if is_first && !printer.is_json {
+                    grid.print(rows(&[]))?;
+                }
                 if printer.is_json {
                     say(if is_first { "[]" } else { "]" })?;
                 } else if next.is_some() {
@@ -68,13 +75,13 @@ fn print_json(tasks: &[TaskView], is_first: bool) -> Result<(), Failure> {
     write(&text)
 }
 
-fn print(tasks: &[TaskView]) -> Result<(), Failure> {
+fn rows(tasks: &[TaskView]) -> Table {
     let mut table = table(["ID", "STATE", "POOL", "GROUP", "WORKER", "AGE", "TOOK", "WHAT"]);
     for task in tasks {
         table.add_row(vec![
             task.id.to_string().into(),
             state_cell(task.state.as_str()),
-            plain(task.pool.as_str()).into(),
+            safe(task.pool.as_str()).into(),
             or_dash(task.group.as_deref()).into(),
             or_dash(task.worker.as_deref()).into(),
             ago(task.submitted_at).into(),
@@ -84,8 +91,8 @@ fn print(tasks: &[TaskView]) -> Result<(), Failure> {
                 _ => "-".to_owned(),
             }
             .into(),
-            plain(&what(task)).into(),
+            what(task).into(),
         ]);
     }
-    print_table(table)
+    table
 }

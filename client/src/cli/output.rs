@@ -1,13 +1,13 @@
 //! Printing: JSON for programs, aligned and coloured tables for people.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::Duration;
 
 use clb_client::protocol::Timestamp;
 use clb_client::protocol::api::TaskView;
 use clb_client::protocol::task::TaskSpec;
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -60,31 +60,6 @@ pub(crate) fn remark(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "clb: {text}");
 }
 
-/// A table without lines.
-pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header);
-    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if is_plain || !std::io::stdout().is_terminal() {
-        table.force_no_tty();
-    } else {
-        table.enforce_styling();
-    }
-    table
-}
-
-/// Prints a table.
-pub(crate) fn print_table(mut table: Table) -> Result<(), Failure> {
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    say(lines.join("\n"))
-}
-
 /// A state in its colour.
 pub(crate) fn state_cell(state: &str) -> Cell {
     let cell = Cell::new(state);
@@ -123,7 +98,7 @@ pub(crate) fn safe(text: &str) -> String {
 
 /// What stands in a table for something that is not there.
 pub(crate) fn or_dash(text: Option<&str>) -> String {
-    text.map_or_else(|| "-".to_owned(), plain)
+    text.map_or_else(|| "-".to_owned(), safe)
 }
 
 /// What a task does, for a person.

@@ -7,7 +7,8 @@ use clb_client::Client;
 use clb_client::protocol::api::PoolView;
 use serde::Serialize;
 
-use super::output::{Printer, ago, document, memory, plain, print_table, safe, say, state_cell, table, word};
+use super::grid::{print_table, table};
+use super::output::{Printer, ago, document, memory, safe, say, state_cell, word};
 use super::values::parse_pool_name;
 use crate::failure::{Done, Failure, OK};
 use set::SetOptions;
@@ -84,14 +85,14 @@ fn print_all(pools: &[PoolView]) -> Result<(), Failure> {
     for pool in pools {
         let state = if pool.is_paused { "paused".to_owned() } else { word(&pool.state) };
         table.add_row(vec![
-            plain(pool.name.as_str()).into(),
+            safe(pool.name.as_str()).into(),
             state_cell(&state),
             format!("{}/{}", pool.workers.ready, pool.workers.wanted).into(),
             pool.spec.slots.to_string().into(),
             pool.tasks.queued.to_string().into(),
             pool.tasks.running.to_string().into(),
-            plain(pool.spec.image.as_deref().unwrap_or("(bundled)")).into(),
-            plain(pool.reason.as_deref().unwrap_or_default()).into(),
+            safe(pool.spec.image.as_deref().unwrap_or("(bundled)")).into(),
+            safe(pool.reason.as_deref().unwrap_or_default()).into(),
         ]);
     }
     print_table(table)

@@ -7,8 +7,9 @@ use clb_client::protocol::OutcomeSeq;
 use clb_client::protocol::api::{OutcomeView, TaskView};
 use clb_client::protocol::task::{Exit, OutputStream};
 
+use super::absent;
 use super::interrupt::interruptible;
-use super::output::{Printer, json_line, plain, say, span, write};
+use super::output::{Printer, json_line, plain, remark, say, span, write};
 use super::progress::Progress;
 use super::submit::result_of;
 use crate::failure::{Done, Failure, OK};
@@ -57,6 +58,11 @@ pub(crate) struct ResultsOptions {
 /// Prints them.
 pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Printer) -> Done {
     let mut after = OutcomeSeq(options.after);
+    match absent::check_group(&options.group, client).await {
+        // Its first task may be submitted in a moment.
+        Err(Failure::NotFound(detail)) if options.follow => remark(format!("{detail} It is waited for")),
+        checked => checked?,
+    }
     if options.csv {
         write(&record(COLUMNS.iter())?)?;
     }

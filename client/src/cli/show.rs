@@ -4,7 +4,8 @@ use clb_client::Client;
 use clb_client::protocol::TaskId;
 use clb_client::protocol::api::{AttemptView, TaskView};
 
-use super::output::{Printer, document, print_table, safe, say, span, table, what, word};
+use super::grid::{print_table, table};
+use super::output::{Printer, document, safe, say, span, what, word};
 use crate::failure::{Done, Failure, OK};
 
 /// Which task.

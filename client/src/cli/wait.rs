@@ -7,6 +7,7 @@ use clb_client::protocol::api::{TaskState, TaskView};
 use clb_client::{Client, TaskFilter};
 use serde::Serialize;
 
+use super::absent;
 use super::interrupt::interruptible;
 use super::output::{Printer, document, json_line, say};
 use super::progress::Progress;
@@ -67,11 +68,7 @@ async fn for_each(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
 }
 
 async fn for_group(group: &str, client: &Client, printer: Printer) -> Done {
-    if newest(client, group, None).await?.is_none() {
-        return Err(Failure::Usage(format!(
-            "no task is in the group {group:?}; `clb list` shows the groups"
-        )));
-    }
+    absent::check_group(group, client).await?;
     let mut is_open = open(client, group).await?;
     let (has_failed, has_cancelled) = loop {
         // Lists begin with the newest task, which mostly ends last: few questions are asked.

@@ -3,7 +3,8 @@
 use clb_client::Client;
 use clb_client::protocol::api::WorkerView;
 
-use super::output::{Printer, ago, document, memory, plain, print_table, state_cell, table, word};
+use super::grid::{print_table, table};
+use super::output::{Printer, ago, document, memory, safe, state_cell, word};
 use crate::failure::{Done, Failure, OK};
 
 /// Which worker.
@@ -42,15 +43,15 @@ fn print_all(workers: &[WorkerView]) -> Result<(), Failure> {
         let limit =
             worker.memory_limit_bytes.map(|limit| format!(" / {}", memory(limit))).unwrap_or_default();
         table.add_row(vec![
-            plain(&worker.name).into(),
-            plain(worker.pool.as_str()).into(),
+            safe(&worker.name).into(),
+            safe(worker.pool.as_str()).into(),
             state_cell(&word(&worker.state)),
             format!("{}/{}", worker.running.len(), worker.slots).into(),
             worker.tasks_done.to_string().into(),
             worker.cpu_percent.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.1} %")).into(),
             format!("{used}{limit}").into(),
             ago(worker.since).into(),
-            plain(worker.reason.as_deref().unwrap_or_default()).into(),
+            safe(worker.reason.as_deref().unwrap_or_default()).into(),
         ]);
     }
     print_table(table)

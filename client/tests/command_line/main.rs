@@ -6,6 +6,7 @@ mod asking;
 mod batches;
 mod gaps;
 mod mapping;
+mod names;
 mod operating;
 mod program;
 mod replays;

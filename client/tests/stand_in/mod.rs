@@ -56,6 +56,8 @@ pub(crate) struct Memory {
     pub(crate) keys: Vec<Option<String>>,
     /// Bodies of whatever was asked of many tasks or of a pool.
     pub(crate) orders: Vec<Value>,
+    /// How many tasks such an order fits.
+    pub(crate) fits: u64,
     pub(crate) pools: Vec<Value>,
     /// The most tasks that were open at the same time.
     pub(crate) most_open: usize,
@@ -110,7 +112,8 @@ pub(crate) struct StandIns {
 
 impl StandIns {
     pub(crate) async fn start<const N: usize>(manners: [Manner; N]) -> Self {
-        let shared = Arc::new(Shared { memory: Mutex::default(), changes: watch::Sender::new(0) });
+        let memory = Memory { fits: 3, ..Memory::default() };
+        let shared = Arc::new(Shared { memory: Mutex::new(memory), changes: watch::Sender::new(0) });
         let mut all = Vec::new();
         for manner in manners {
             all.push(StandIn::start(Arc::clone(&shared), manner, "127.0.0.1:0").await);

@@ -18,6 +18,7 @@ pub(super) fn routes() -> Router<Face> {
         .route("/api/v1/tasks/{id}/replay", post(replay))
         .route("/api/v1/tasks/{id}/explain", get(explain))
         .route("/api/v1/tasks/{id}/output", get(output))
+        .route("/api/v1/groups", get(groups))
         .route("/api/v1/logs", get(logs))
         .route("/api/v1/pools", get(pools))
         .route("/api/v1/pools/{name}", any(pool))
@@ -26,13 +27,16 @@ pub(super) fn routes() -> Router<Face> {
 }
 
 async fn cancel_many(State(face): State<Face>, Json(body): Json<Value>) -> Json<Value> {
-    face.shared.memory.lock().unwrap().orders.push(body);
-    Json(json!({ "cancelled": 3 }))
+    let mut memory = face.shared.memory.lock().unwrap();
+    memory.orders.push(body);
+    Json(json!({ "cancelled": memory.fits }))
 }
 
 async fn replay_many(State(face): State<Face>, Json(body): Json<Value>) -> Json<Value> {
-    face.shared.memory.lock().unwrap().orders.push(body);
-    Json(json!({ "replayed": 2, "known": 1, "refused": 1 }))
+    let mut memory = face.shared.memory.lock().unwrap();
+    memory.orders.push(body);
+    let some = u64::from(memory.fits > 0);
+    Json(json!({ "replayed": 2 * some, "known": some, "refused": some }))
 }
 
 async fn replay(State(face): State<Face>, Path(id): Path<String>) -> Response {
@@ -125,6 +129,15 @@ async fn output(State(face): State<Face>, Path(id): Path<String>, Query(query): 
             Some(_) => changes.changed().await.unwrap(),
         }
     }
+}
+
+async fn groups(State(face): State<Face>, Query(query): Pairs) -> Json<Value> {
+    let memory = face.shared.memory.lock().unwrap();
+    let names = memory.tasks.iter().filter_map(|task| task["group"].as_str());
+    let wanted = names.filter(|name| query.get("prefix").is_none_or(|prefix| name.starts_with(prefix)));
+    let names: std::collections::BTreeSet<&str> = wanted.collect();
+    let groups: Vec<Value> = names.into_iter().map(|name| json!({ "name": name })).collect();
+    Json(json!({ "groups": groups, "next": null }))
 }
 
 async fn logs(State(_): State<Face>, Query(query): Pairs) -> Json<Value> {

@@ -4,6 +4,7 @@ mod events;
 mod explain;
 mod forward;
 mod forwarded;
+mod groups;
 mod guard;
 mod links;
 mod many;
@@ -119,6 +120,7 @@ fn router(door: Door) -> Router {
         .route("/api/v1/tasks/{id}/replay", post(replay::one))
         .route("/api/v1/tasks/{id}/cancel", post(tasks::cancel))
         .route("/api/v1/tasks/{id}/output", get(output::show))
+        .route("/api/v1/groups", get(groups::list))
         .route("/api/v1/outcomes", get(tasks::outcomes))
         .route("/api/v1/cluster", get(system::cluster))
         .route("/api/v1/workers", get(system::workers))

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use clb_core::input::Cancellable;
 use clb_core::output::CancelReceipt;
 use clb_protocol::api::{BatchEntry, BatchError, FieldError, OutcomePage, TaskPage, TaskState, TaskView};
+use clb_protocol::ids::NotAPart;
 use clb_protocol::task::{self, NewTask, ParseError, TaskRequest};
-use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
+use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId, TaskIdPart, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
 use super::Door;
@@ -255,6 +256,7 @@ pub(super) async fn list(
     let pool = query.text("pool").map(|pool| pool.as_str().into());
     let filter = TaskFilter {
         state,
+        id: query.text("id").map(|part| id_part(&part)).transpose()?,
         is_open: false,
         is_replayed: query.either("replayed")?,
         pool,
@@ -265,6 +267,10 @@ pub(super) async fn list(
     let mut page = door.read(move |store| store.tasks(&filter, before, limit as usize)).await?;
     door.leader()?.board().complete(&mut page.tasks);
     Ok(Json(TaskPage { tasks: page.tasks, next: page.next.map(|seq| seq.to_string()) }))
+}
+
+fn id_part(text: &str) -> Result<TaskIdPart, Refusal> {
+    text.parse().map_err(|error: NotAPart| Refusal::parameter("id", &error.to_string()))
 }
 
 fn state(text: &str) -> Result<TaskState, Refusal> {

@@ -114,6 +114,9 @@ pub(crate) trait Reader: Send + Sync + 'static {
     /// The names of the tasks that [`Reader::tasks`] would list.
     fn ids(&self, filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> Result<IdList>;
 
+    /// The names of groups behind `after`, in order, those that begin with `prefix`.
+    fn groups(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>>;
+
     /// What replays of these are made of, in order. Unknown ids are left out.
     fn originals(&self, ids: &[TaskId]) -> Result<Vec<Original>>;
 

@@ -2,7 +2,7 @@
 
 use clb_protocol::api::{LogView, Obituary, TaskState, TaskView};
 use clb_protocol::task::{Labels, NewTask, TaskSpec};
-use clb_protocol::{LogSeq, PoolName, SubmissionSeq, TaskId, Timestamp};
+use clb_protocol::{LogSeq, PoolName, SubmissionSeq, TaskId, TaskIdPart, Timestamp};
 use serde_json::value::RawValue;
 
 /// What the store has under a new task's idempotency key or id.
@@ -26,6 +26,8 @@ pub(crate) struct TaskFilter {
     pub(crate) state: Option<TaskState>,
     /// Only those without an outcome, wherever they stand; says nothing beside a state.
     pub(crate) is_open: bool,
+    /// Only those whose id begins or ends so.
+    pub(crate) id: Option<TaskIdPart>,
     /// Only those that a replay stands for, or only those that stand for themselves.
     pub(crate) is_replayed: Option<bool>,
     /// Only those of this pool.

@@ -218,6 +218,22 @@ pub struct TaskPage {
     pub next: Option<String>,
 }
 
+/// A page of `GET /api/v1/groups`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupPage {
+    /// In the order of their names.
+    pub groups: Vec<GroupView>,
+    /// Pass it as `cursor` for the next page; `null` on the last.
+    pub next: Option<String>,
+}
+
+/// What tasks belong to together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupView {
+    /// What its tasks have as `group`.
+    pub name: String,
+}
+
 /// An ended task at its place in the order of outcomes.
 #[derive(Clone, Debug, Serialize)]
 pub struct OutcomeView {

@@ -46,6 +46,8 @@ macro_rules! conformance {
                 lists_are_stable_under_inserts
                 lists_can_be_filtered
                 ids_come_page_by_page
+                tasks_are_found_by_the_beginning_or_the_end_of_their_ids
+                groups_come_in_the_order_of_their_names
                 outcomes_come_in_order_and_by_group
                 a_page_is_bounded_in_bytes_and_goes_on_where_it_was_cut
                 obituaries_come_newest_first

@@ -2,6 +2,7 @@
 
 use clb_core::output::{Change, Ending};
 use clb_protocol::api::{TaskError, TaskState};
+use clb_protocol::task::NewTask;
 use clb_protocol::{Generation, LogSeq, OutcomeSeq, SubmissionSeq, TaskId};
 
 use super::fixture::{
@@ -79,6 +80,7 @@ pub(in crate::store) fn lists_can_be_filtered<S: Store>(open: &impl Fn() -> S) {
             true,
             TaskFilter {
                 state: Some(TaskState::Queued),
+                id: Some(special.id.to_string().parse().unwrap()),
                 is_open: true,
                 is_replayed: Some(false),
                 pool: Some("gpu".into()),
@@ -120,6 +122,42 @@ pub(in crate::store) fn ids_come_page_by_page<S: Store>(open: &impl Fn() -> S) {
     }
     let expected: Vec<TaskId> = ids[..6].iter().rev().copied().collect();
     assert_eq!(seen, expected);
+}
+
+pub(in crate::store) fn tasks_are_found_by_the_beginning_or_the_end_of_their_ids<S: Store>(
+    open: &impl Fn() -> S,
+) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    let texts = ["0197aaaa-0000-7000-8000-00000000beef", "0197aaab-0000-7000-8000-0000beef0001"];
+    let ids = texts.map(|text| text.parse::<TaskId>().unwrap());
+    commit(&store, epoch, (1..).zip(ids).map(|(seq, id)| accepted(seq, new_task(id))).collect()).unwrap();
+    let found =
+        |part: &str| listed(&store, &TaskFilter { id: Some(part.parse().unwrap()), ..TaskFilter::default() });
+    assert_eq!(found("0197aaaa"), [ids[0]]);
+    assert_eq!(found("0197AAAB-0"), [ids[1]]);
+    assert_eq!(found("0197a"), [ids[1], ids[0]]);
+    assert_eq!(found("beef"), [ids[0]], "the middle says nothing");
+    assert_eq!(found(texts[1]), [ids[1]]);
+    assert_eq!(found("0198"), []);
+}
+
+pub(in crate::store) fn groups_come_in_the_order_of_their_names<S: Store>(open: &impl Fn() -> S) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    assert_eq!(store.groups("", None, 10).unwrap(), [""; 0]);
+    let names = [Some("night-2"), Some("day"), None, Some("night-1"), Some("day"), Some("n%"), Some("ö")];
+    let tasks = (1..).zip(names).map(|(seq, name)| {
+        accepted(seq, NewTask { group: name.map(str::to_owned), ..new_task(TaskId::now()) })
+    });
+    commit(&store, epoch, tasks.collect()).unwrap();
+    let groups = |prefix, after, limit| store.groups(prefix, after, limit).unwrap();
+    assert_eq!(groups("", None, 10), ["day", "n%", "night-1", "night-2", "ö"]);
+    assert_eq!(groups("", Some("n%"), 2), ["night-1", "night-2"]);
+    assert_eq!(groups("ni", None, 10), ["night-1", "night-2"]);
+    assert_eq!(groups("night", Some("night-1"), 10), ["night-2"]);
+    assert_eq!(groups("night", Some("night-2"), 10), [""; 0]);
+    assert_eq!(groups("o", Some("a"), 10), [""; 0]);
 }
 
 pub(in crate::store) fn outcomes_come_in_order_and_by_group<S: Store>(open: &impl Fn() -> S) {

@@ -103,6 +103,30 @@ pub(super) fn ids(
     Ok(list)
 }
 
+/// The names of groups, each found by one look into the index, however many tasks it has.
+pub(super) fn groups(
+    connection: &Connection,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<String>> {
+    let next = |compared: &str| {
+        format!("SELECT task_group FROM tasks WHERE task_group {compared} ? ORDER BY task_group LIMIT 1")
+    };
+    let mut from = connection.prepare_cached(&next(">="))?;
+    let mut behind = connection.prepare_cached(&next(">"))?;
+    let mut found = match after.filter(|after| *after >= prefix) {
+        Some(after) => behind.query_row([after], |row| row.get(0)).optional()?,
+        None => from.query_row([prefix], |row| row.get(0)).optional()?,
+    };
+    let mut groups: Vec<String> = Vec::new();
+    while let Some(group) = found.filter(|group: &String| group.starts_with(prefix) && groups.len() < limit) {
+        found = behind.query_row([&group], |row| row.get(0)).optional()?;
+        groups.push(group);
+    }
+    Ok(groups)
+}
+
 /// The table that a query goes through, and how it comes from there to the tasks and their outcomes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Lead {
@@ -157,6 +181,10 @@ impl ListQuery {
             Some(TaskState::Running) => query.conditions.and(runs, []),
             Some(TaskState::Succeeded) => query.conditions.and("o.state = 'succeeded'", []),
             Some(TaskState::Failed | TaskState::Cancelled) | None => {}
+        }
+        if let Some(part) = &filter.id {
+            let fits = "(hex(t.id) LIKE ? || '%' OR hex(t.id) LIKE '%' || ?)";
+            query.conditions.and(fits, [part.digits(), part.digits()]);
         }
         if let Some(is_replayed) = filter.is_replayed {
             let not = if is_replayed { "" } else { "NOT " };

@@ -201,6 +201,10 @@ impl Reader for SqliteReader {
         self.read(|connection| list::ids(connection, filter, before, limit))
     }
 
+    fn groups(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
+        self.read(|connection| list::groups(connection, prefix, after, limit))
+    }
+
     fn originals(&self, ids: &[TaskId]) -> Result<Vec<Original>> {
         self.read(|connection| tasks::originals(connection, ids))
     }
@@ -263,6 +267,7 @@ delegate! {
     specs(ids: &[TaskId]) -> Vec<(TaskId, Workload)>;
     tasks(filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> TaskList;
     ids(filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> IdList;
+    groups(prefix: &str, after: Option<&str>, limit: usize) -> Vec<String>;
     originals(ids: &[TaskId]) -> Vec<Original>;
     outcomes(after: OutcomeSeq, group: Option<&str>, limit: usize) -> OutcomePage;
     obituaries(before: Option<u64>, limit: usize) -> ObituaryList;
