@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-pub use container::{Container, Inspected};
+pub use container::{Container, Frozen, Inspected};
 pub use gate::Gate;
 pub use stalled_output::StalledOutput;
 

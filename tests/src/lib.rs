@@ -7,6 +7,7 @@
 //! http      requests as any caller would send them
 //! cluster   one cluster: its start, its vocabulary, its end
 //! registry  images to pull
+//! dice      chance with a seed
 //! tasks     what tests submit
 //! patience  waiting for a state instead of for a time
 //! ```
@@ -20,6 +21,7 @@
 )]
 
 pub mod cluster;
+pub mod dice;
 pub mod engine;
 pub mod http;
 pub mod images;

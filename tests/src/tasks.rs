@@ -29,7 +29,7 @@ pub fn steps(steps: &[&str]) -> TaskRequest {
 }
 
 /// With a name from the start, so that sending it again is no second task.
-fn named(work: Work) -> TaskRequest {
+pub fn named(work: Work) -> TaskRequest {
     let mut request = TaskRequest::new(work);
     request.id = Some(TaskId::now());
     request

@@ -51,6 +51,12 @@ impl Door {
         self.call(Call::post_json(self.url(path), body))
     }
 
+    /// `PUT` of JSON, with the token where there is one.
+    pub fn put(&self, path: &str, body: impl Into<bytes::Bytes>) -> Call {
+        let call = Call::new("PUT", self.url(path)).header("content-type", "application/json").body(body);
+        self.call(call)
+    }
+
     /// Submits a task here and nowhere else.
     pub async fn submit(&self, task: &TaskRequest) -> Result<Answer, String> {
         self.post("/api/v1/tasks", json(task)).try_send().await
@@ -64,6 +70,12 @@ impl Cluster {
             base: format!("http://127.0.0.1:{}", self.ports.orchestrator(number)),
             token: self.setup.token.clone(),
         })
+    }
+
+    /// The address of a worker of the pool `default`, whether it is there or not.
+    pub fn door_of_worker(&self, slot: u16) -> Door {
+        let port = self.ports.first_worker() + slot - 1;
+        Door { base: format!("http://127.0.0.1:{port}"), token: self.setup.token.clone() }
     }
 
     /// The address of an orchestrator, by its name.

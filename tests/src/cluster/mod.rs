@@ -7,6 +7,7 @@ mod containers;
 pub mod expect;
 pub mod pools;
 mod ports;
+mod revive;
 mod setup;
 mod shared;
 

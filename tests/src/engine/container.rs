@@ -1,5 +1,7 @@
 //! One container and what can be done to it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -35,6 +37,15 @@ pub struct State {
     pub started_at: String,
     /// With what its process ended last.
     pub exit_code: i64,
+}
+
+/// Which process of a container is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frozen {
+    /// Its first process.
+    Program,
+    /// The engine's process that takes what its program writes: whoever writes much has to wait.
+    Shim,
 }
 
 impl Container {
@@ -116,6 +127,25 @@ impl Container {
         StalledOutput::of(self.inspect().await.state.pid)
     }
 
+    /// Stops a process of this machine that belongs to it for so long, past Docker. A process of its own wakes it
+    /// up, even when this one has ended meanwhile.
+    pub async fn freeze(&self, which: Frozen, time: Duration) -> Result<(), String> {
+        const SCRIPT: &str = r#"kill -STOP "$1" && sleep "$2"; kill -CONT "$1""#;
+        let program = self.inspect_if_there().await.map_or(0, |found| found.state.pid);
+        let pid = match which {
+            Frozen::Program => program,
+            Frozen::Shim => parent_of(program).unwrap_or(0),
+        };
+        if pid <= 1 {
+            return Err(format!("{} does not run", self.0));
+        }
+        let seconds = time.as_secs_f64().to_string();
+        let mut shell = tokio::process::Command::new("sh");
+        shell.args(["-c", SCRIPT, "freeze", &pid.to_string(), &seconds]).process_group(0);
+        let done = shell.status().await.map_err(|error| error.to_string())?;
+        if done.success() { Ok(()) } else { Err(format!("process {pid} of {} has gone", self.0)) }
+    }
+
     /// Runs a command in it and waits for its end, whatever that is.
     pub async fn execute(&self, command: &[&str]) -> Result<String, String> {
         try_docker(&[&["exec", &self.0], command].concat()).await
@@ -145,4 +175,9 @@ impl Container {
     pub async fn logs(&self) -> String {
         docker(&["logs", &self.0]).await
     }
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }

@@ -5,20 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clb_protocol::TaskId;
 use clb_tests::cluster::{Cluster, MEMBERS};
+use clb_tests::dice::Dice;
 use clb_tests::engine::Container;
 use clb_tests::{Setup, sleep};
 
 const FAULTS: usize = 10;
-
-/// A small generator, so that a run can be told by its seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
 
 /// Submits until it is told to end; gives what was acknowledged.
 async fn submits_all_the_time(cluster: &Cluster, over: &AtomicBool) -> Vec<TaskId> {
@@ -77,7 +68,7 @@ async fn strikes(cluster: &Cluster, dice: &mut Dice) {
 async fn nothing_acknowledged_is_lost_in_any_turmoil() {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     println!("seed {seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let cluster = Setup::new().slots(4).start().await;
     let over = AtomicBool::new(false);
     let faults = async {
