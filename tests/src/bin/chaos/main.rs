@@ -118,8 +118,9 @@ async fn turmoil(world: &World, gate: &Gate, options: &Options, crew: Crew) -> R
         let last = world.checker().last();
         let after = OutcomeSeq(Dice::about(world.seed, SUBJECT, number).roll(last.0 + 1));
         watch::read_some_again(world, after, READ_AGAIN).await?;
-        let (open, ended) = (world.checker().waiting(), world.checker().ended());
-        world.tell(&format!("  {ended} outcomes, {open} open, epoch {:?}", world.leadership().epoch()));
+        let open = world.checker().waiting();
+        let ended = world.checker().ended();
+        world.tell(&format!("  {ended} outcomes, {open} open, epoch {}", world.leadership().epoch().unwrap_or_default()));
         number += 1;
     }
     Ok(())
