@@ -120,7 +120,10 @@ async fn turmoil(world: &World, gate: &Gate, options: &Options, crew: Crew) -> R
         watch::read_some_again(world, after, READ_AGAIN).await?;
         let open = world.checker().waiting();
         let ended = world.checker().ended();
-        world.tell(&format!("  {ended} outcomes, {open} open, epoch {}", world.leadership().epoch().unwrap_or_default()));
+        world.tell(&format!(
+            "  {ended} outcomes, {open} open, epoch {}",
+            world.leadership().epoch().unwrap_or_default()
+        ));
         number += 1;
     }
     Ok(())

@@ -4,6 +4,15 @@ use clb_protocol::Timestamp;
 use clb_protocol::api::{TaskState, TaskView, VerdictKind};
 use serde_json::Value;
 
+/// Verdicts of attempts that need not count.
+const FREE: [VerdictKind; 5] = [
+    VerdictKind::Stopped,
+    VerdictKind::Drained,
+    VerdictKind::HostLost,
+    VerdictKind::Superseded,
+    VerdictKind::Cancelled,
+];
+
 /// What stands in the outcome of a task that nobody cancels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -62,12 +71,10 @@ impl Expected {
         (!is_right).then(|| format!("{state} with {result}, {:?} instead of {:?}", task.error, self.end))
     }
 
-    /// One that was stopped or drained on purpose costs nothing.
+    /// What was stopped or drained on purpose costs nothing, nor does an order that reached nobody.
     fn wrong_attempts(&self, task: &TaskView) -> Option<String> {
         let kinds = || task.attempts.iter().filter_map(|it| it.verdict.as_ref()).map(|it| it.kind);
-        let free =
-            [VerdictKind::Stopped, VerdictKind::Drained, VerdictKind::Superseded, VerdictKind::Cancelled];
-        let spent = kinds().filter(|kind| !free.contains(kind)).count();
+        let spent = kinds().filter(|kind| !FREE.contains(kind)).count();
         if spent > self.max_attempts as usize {
             return Some(format!("{spent} attempts count against {}", self.max_attempts));
         }

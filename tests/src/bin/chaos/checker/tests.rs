@@ -158,13 +158,14 @@ fn attempts_beyond_the_limit_count_and_those_that_were_drained_do_not() {
     let mut view = task(TaskId::now(), TaskState::Succeeded);
     view.attempts = vec![
         attempt(1, 1, VerdictKind::Drained),
-        attempt(2, 1, VerdictKind::Killed),
-        attempt(3, 2, VerdictKind::Succeeded),
+        attempt(2, 1, VerdictKind::HostLost),
+        attempt(3, 1, VerdictKind::Killed),
+        attempt(4, 2, VerdictKind::Succeeded),
     ];
     assert_eq!(ends(seven(), view.clone()), []);
     let once = Expected { max_attempts: 1, ..seven() };
     assert!(matches!(ends(once, view.clone())[..], [Violation::WrongOutcome { .. }]));
-    view.attempts[1].verdict = Some(Verdict::new(VerdictKind::Succeeded, ""));
+    view.attempts[2].verdict = Some(Verdict::new(VerdictKind::Succeeded, ""));
     assert!(matches!(ends(seven(), view)[..], [Violation::WrongOutcome { .. }]), "two succeeded");
 }
 

@@ -19,6 +19,8 @@ use strike::Striker;
 /// No command of the engine takes so long, not even of one that has stalled for a while.
 const LIMIT: Duration = Duration::from_mins(2);
 
+const REVIVAL: Duration = Duration::from_secs(5);
+
 /// All faults of a round, at once; ends when those that last for a time are undone.
 pub(crate) async fn strike_all(world: &World, gate: &Gate, crew: Crew, number: u64, round: &Round) {
     let striker = &Striker { world, gate, crew };
@@ -31,6 +33,17 @@ pub(crate) async fn strike_all(world: &World, gate: &Gate, crew: Crew, number: u
             Err(_) => world.tell(&format!("  not done within {} s: {fault}", LIMIT.as_secs())),
         }
     });
-    futures::future::join_all(all).await;
+    tokio::select! {
+        _ = futures::future::join_all(all) => {}
+        () = revive_the_last(world) => {}
+    }
     tokio::time::sleep(round.rest).await;
+}
+
+/// Somebody comes after a while when both orchestrators are dead. Never ends.
+async fn revive_the_last(world: &World) {
+    loop {
+        tokio::time::sleep(REVIVAL).await;
+        world.cluster.revive_if_nobody_lives().await;
+    }
 }
