@@ -228,12 +228,15 @@ impl Checker {
     }
 }
 
-/// All of an outcome that may never change. Attempts may still get their verdicts.
+/// All of an outcome that may never change. Attempts may still get their verdicts, and what a cancelled command had
+/// written comes a moment after its end.
 fn digest(outcome: &OutcomeView) -> u64 {
     let task = &outcome.task;
     let mut hasher = DefaultHasher::new();
     (outcome.seq, task.id, task.state, task.finished_at).hash(&mut hasher);
-    task.result.as_ref().map(|result| result.get()).hash(&mut hasher);
+    if task.state != TaskState::Cancelled {
+        task.result.as_ref().map(|result| result.get()).hash(&mut hasher);
+    }
     task.error.as_ref().map(|error| (&error.code, &error.message)).hash(&mut hasher);
     hasher.finish()
 }

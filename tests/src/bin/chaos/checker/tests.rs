@@ -109,6 +109,20 @@ fn an_outcome_that_changes_vanishes_or_comes_late_is_found() {
 }
 
 #[test]
+fn what_a_cancelled_command_wrote_may_come_later_and_no_other_result_may_change() {
+    for (state, is_right) in [(TaskState::Cancelled, true), (TaskState::Failed, false)] {
+        let (mut checker, id) = (Checker::default(), TaskId::now());
+        checker.sent(id, Expected::any());
+        checker.cancel_sent(id);
+        let mut view = task(id, state);
+        checker.outcome(&outcome(1, view.clone()));
+        view.result = Some(RawValue::from_string("{}".to_owned()).unwrap());
+        checker.seen_again(&outcome(1, view));
+        assert_eq!(checker.violations().is_empty(), is_right, "{state:?}");
+    }
+}
+
+#[test]
 fn outcomes_that_are_not_in_order_are_found() {
     let mut checker = Checker::default();
     let ids = [TaskId::now(), TaskId::now()];
