@@ -81,6 +81,9 @@ enum Command {
     /// Submit the tasks of a file, one JSON object a line
     Batch(batch::BatchOptions),
     /// Run a command for each line of standard input, as xargs and GNU parallel do
+    ///
+    /// The same line at the same place, with the same command in the same --group, is the same task: repeated after an
+    /// interruption it runs only what is missing, and prints all. Without --group it is all new.
     Map(map::MapOptions),
     /// Wait until tasks have ended
     Wait(wait::WaitOptions),

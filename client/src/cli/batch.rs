@@ -1,7 +1,7 @@
 //! `clb batch`: the tasks of a file, one JSON object a line.
 
 mod load;
-mod names;
+pub(super) mod names;
 mod waiting;
 
 use std::path::PathBuf;

@@ -9,25 +9,29 @@ use std::pin::pin;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
-use clb_client::protocol::api::{BatchEntry, OutcomeView};
+use clb_client::protocol::api::{BatchEntry, TaskView};
 use clb_client::protocol::task::Work;
 use clb_client::protocol::{OutcomeSeq, TaskId};
 use clb_client::{Client, Error};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 
 use super::asked;
+use super::batch::names::id_of;
 use super::interrupt::interruptible;
 use super::lines::{self, Line, reason};
 use super::output::{Printer, remark};
 use super::placeholder::{self, Template};
 use super::progress::Progress;
 use super::task_options::{TaskOptions, made_up_group};
-use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED};
+use crate::failure::{BROKEN_PIPE, Done, Failure, REFUSED};
 use printing::Printing;
 
 /// How long a full queue is given to make room.
 const QUEUE_PAUSE: Duration = Duration::from_secs(1);
 const QUEUE_FULL: u16 = 429;
+const CONFLICT: u16 = 409;
+/// How many tasks are asked for at the same time.
+const MOST_AT_ONCE: usize = 16;
 /// A request has at most so many bytes of tasks, give or take one.
 const MOST_BYTES: usize = 16 << 20;
 /// What escapes make of a line may be many times as long as the line.
@@ -76,13 +80,15 @@ type Prepared = (Job, TaskId, Vec<u8>);
 struct Map<'a> {
     client: &'a Client,
     options: &'a MapOptions,
+    group: &'a str,
     template: Template,
     /// Read and not submitted yet.
     ready: VecDeque<Prepared>,
     open: HashMap<TaskId, Job>,
     places: u64,
-    /// How many the cluster has taken.
+    /// How many the cluster has, and how many of them it had before.
     submitted: u64,
+    known: u64,
     printing: Printing,
     progress: Progress,
 }
@@ -93,35 +99,46 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
     let mut map = Map {
         client,
         options: &options,
+        group: &group,
         template: Template::new(&options.command, &options.replace)?,
         ready: VecDeque::new(),
         open: HashMap::new(),
         places: 0,
         submitted: 0,
+        known: 0,
         printing: Printing::new(printer, options.keep_order),
         progress: Progress::of_tasks_so_far(),
     };
-    let hint =
-        || format!("what was submitted goes on; come back with `clb results --follow --group '{group}'`");
-    let mapped = interruptible(map.all(&group), hint).await;
+    let hint = || "what was submitted goes on".to_owned();
+    let mapped = interruptible(map.all(), hint).await;
     map.progress.finish();
+    let counts = map.printing.counts;
     if let Err(failure) = mapped {
-        let is_none_there = map.submitted == 0 && matches!(failure, Failure::Asked(_));
-        if !is_none_there && ![INTERRUPTED, BROKEN_PIPE].contains(&failure.exit_code()) {
-            remark(hint());
+        let is_none_there = map.submitted == 0 && failure.exit_code() == REFUSED;
+        if !is_none_there && failure.exit_code() != BROKEN_PIPE {
+            remark(format!(
+                "at least {} lines of the group {group} were submitted, {} of them have ended; the same command and input with \
+                 --group '{group}' goes on and runs none of them again, `clb results --follow --group '{group}'` shows \
+                 what they give",
+                map.submitted,
+                counts.succeeded + counts.failed
+            ));
         }
         return Err(failure);
     }
-    let counts = map.printing.counts;
-    remark(format!("{counts}; group {group}"));
+    let known = match map.known {
+        0 => String::new(),
+        known => format!("; {known} of them were known and not run again"),
+    };
+    remark(format!("{counts}{known}; group {group}"));
     Ok(counts.code())
 }
 
 impl Map<'_> {
-    async fn all(&mut self, group: &str) -> Result<(), Failure> {
+    async fn all(&mut self) -> Result<(), Failure> {
         let end = if self.options.null { 0 } else { b'\n' };
         let (mut chunks, _) = lines::of(Path::new("-"), end)?;
-        let mut outcomes = pin!(self.client.outcomes(OutcomeSeq(0), Some(group)));
+        let mut outcomes = pin!(self.client.outcomes(OutcomeSeq(0), Some(self.group)));
         let mut is_over = false;
         loop {
             let is_full = self.submit().await?;
@@ -143,7 +160,7 @@ impl Map<'_> {
                         None => self.progress.know_all(),
                     }
                 }
-                Some(outcome) = outcomes.next(), if !self.open.is_empty() => self.collect(outcome?)?,
+                Some(outcome) = outcomes.next(), if !self.open.is_empty() => self.collect(outcome?.task)?,
             }
         }
     }
@@ -173,7 +190,7 @@ impl Map<'_> {
         let input = String::from_utf8(line.bytes?)
             .map_err(|_| "it is not UTF-8, and arguments are text".to_owned())?;
         let words = self.template.fill(&input, self.places + 1);
-        let id = TaskId::now();
+        let id = id_of(self.group, line.number, content(&words, &input).as_bytes());
         let command = self.options.task.command(words).map_err(|failure| failure.to_string())?;
         let task = self.options.task.task(Work::Command(command), Some(id));
         let json = serde_json::to_vec(&task).map_err(|error| error.to_string())?;
@@ -213,10 +230,21 @@ impl Map<'_> {
             asked::name_pools(self.client, self.options.task.pool(), &mut errors).await;
             return Err(Failure::Asked(errors));
         }
+        let mut in_conflict = sent.iter().zip(&entries).filter(|(_, entry)| entry.status == CONFLICT);
+        if let Some(((job, ..), entry)) = in_conflict.next() {
+            let why = reason(entry);
+            let detail = format!(
+                "{}; go on with the options as they were, or name another --group",
+                why.trim_end_matches('.')
+            );
+            return Err(Failure::LineRefused { number: job.number, detail });
+        }
+        let mut known = Vec::new();
         for ((job, id, json), entry) in sent.into_iter().zip(entries).rev() {
             match entry.status {
                 200 | 201 => {
                     self.open.insert(id, job);
+                    known.extend((entry.status == 200).then_some(id));
                 }
                 QUEUE_FULL => {
                     is_full = true;
@@ -230,14 +258,36 @@ impl Map<'_> {
                 }
             }
         }
+        self.collect_known(known).await?;
         Ok(is_full)
     }
 
-    fn collect(&mut self, outcome: OutcomeView) -> Result<(), Failure> {
-        let Some(job) = self.open.remove(&outcome.task.id) else { return Ok(()) };
-        self.progress.advance(1);
-        self.progress.suspended(|| self.printing.take(job, outcome.task))
+    /// The outcomes of tasks that were known may have gone by: those that have ended are asked for, and those that have
+    /// not are still to come.
+    async fn collect_known(&mut self, ids: Vec<TaskId>) -> Result<(), Failure> {
+        self.known += ids.len() as u64;
+        let client = self.client;
+        let ids = ids.into_iter().rev().map(|id| client.task(id));
+        let mut tasks = pin!(stream::iter(ids).buffered(MOST_AT_ONCE));
+        while let Some(task) = tasks.next().await {
+            let task = task?;
+            if task.state.has_ended() {
+                self.collect(task)?;
+            }
+        }
+        Ok(())
     }
+
+    fn collect(&mut self, task: TaskView) -> Result<(), Failure> {
+        let Some(job) = self.open.remove(&task.id) else { return Ok(()) };
+        self.progress.advance(1);
+        self.progress.suspended(|| self.printing.take(job, task))
+    }
+}
+
+/// What makes a line another task: its words, and itself where they do not have all of it.
+fn content(words: &[String], input: &str) -> String {
+    format!("{}\0{input}", words.join("\0"))
 }
 
 fn no_room(id: TaskId) -> BatchEntry {

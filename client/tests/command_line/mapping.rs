@@ -138,6 +138,68 @@ async fn a_line_that_is_none_or_is_refused_fails_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_repetition_of_the_same_group_runs_only_what_is_missing_and_prints_all() {
+    for order in [None, Some("-k")] {
+        let cluster = StandIns::start([Manner::Serves]).await;
+        cluster.employ(shell);
+        let arguments = ["map", "-j", "4", "--group", "g"].into_iter().chain(order).chain(["--", "echo"]);
+        let arguments: Vec<&str> = arguments.collect();
+        let first = run_with_input(&cluster, &arguments, &numbers(50)).await;
+        assert_eq!((first.code, cluster.memory().tasks.len()), (0, 50), "{first:?}");
+        let again = run_with_input(&cluster, &arguments, &numbers(60)).await;
+        assert_eq!((again.code, cluster.memory().tasks.len()), (0, 60), "{again:?}");
+        let mut printed: Vec<u32> = again.stdout.lines().map(|line| line.parse().unwrap()).collect();
+        printed.sort_unstable();
+        assert_eq!(printed, (0..60).collect::<Vec<u32>>());
+        let said = "60 succeeded, 0 failed; 50 of them were known and not run again; group g";
+        assert!(again.stderr.contains(said), "{again:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_one_says_how_far_it_was_and_is_gone_on_with() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let child = start_with_input(&cluster, &["map", "-j", "3", "--", "echo"], "a\nb\nc\nd\n").await;
+    cluster.until(|memory| memory.tasks.len() == 3).await;
+    let first = cluster.memory().tasks[0]["id"].as_str().unwrap().to_owned();
+    cluster.memory().run(&first, shell);
+    cluster.changed();
+    cluster.until(|memory| memory.tasks.len() == 4).await;
+    interrupt(&child);
+    let done = finish(child).await;
+    assert_eq!((done.code, done.stdout.as_str()), (130, "a\n"), "{done:?}");
+    let counts = ["3", "4"].map(|count| format!("at least {count} lines of the group map-"));
+    assert!(counts.iter().any(|count| done.stderr.contains(count)), "{done:?}");
+    assert!(done.stderr.contains("were submitted, 1 of them have ended"), "{done:?}");
+
+    let group = done.stderr.split('\'').nth(1).unwrap();
+    let child =
+        start_with_input(&cluster, &["map", "-k", "--group", group, "--", "echo"], "a\nb\nc\nd\n").await;
+    cluster.until_asked(&format!("GET /api/v1/tasks/{first}")).await;
+    cluster.run_all_backwards(shell);
+    let done = finish(child).await;
+    assert_eq!((done.code, done.stdout.as_str()), (0, "a\nb\nc\nd\n"), "{done:?}");
+    assert_eq!(cluster.memory().tasks.len(), 4);
+}
+
+#[tokio::test]
+async fn another_command_is_another_task_and_another_option_a_conflict_that_is_told_once() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.employ(shell);
+    let map = async |rest: &[&str]| {
+        run_with_input(&cluster, &[&["map", "--group", "g"], rest].concat(), "a\nb\n").await
+    };
+    assert_eq!(map(&["--", "echo"]).await.code, 0);
+    assert_eq!(map(&["--", "echo", "{#}"]).await.code, 0);
+    assert_eq!(cluster.memory().tasks.len(), 4);
+    let done = map(&["--pool", "py", "--", "echo"]).await;
+    assert_eq!(done.code, 4, "{done:?}");
+    let id = cluster.memory().tasks[0]["id"].as_str().unwrap().to_owned();
+    let said = format!("line 1: This id belongs to the task {id} already, with another pool; go on with");
+    assert!(done.stderr.contains(&said) && !done.stderr.contains("line 2"), "{done:?}");
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_every_line_is_told_once() {
     let cluster = StandIns::start([Manner::Serves]).await;
     run(&cluster, &["pool", "set", "py", "--image", "python"]).await;

@@ -36,7 +36,7 @@ pub(super) fn group_of(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// The id of a line of a group: in the place of the time, what all of the group have in common.
-pub(super) fn id_of(group: &str, number: u64, line: &[u8]) -> TaskId {
+pub(in crate::cli) fn id_of(group: &str, number: u64, line: &[u8]) -> TaskId {
     let common = Sha256::digest(group);
     let own = Sha256::new()
         .chain_update((group.len() as u64).to_be_bytes())
