@@ -1,10 +1,11 @@
 //! `clb map`: a command for each line of standard input. It holds at most `--jobs` lines that are on their way
 //! or not printed yet, however long the input is.
 
+mod joblog;
 mod printing;
 
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use super::placeholder::{self, Template};
 use super::progress::Progress;
 use super::task_options::{TaskOptions, made_up_group};
 use crate::failure::{BROKEN_PIPE, Done, Failure, REFUSED};
+use joblog::Joblog;
 use printing::Printing;
 
 /// How long a full queue is given to make room.
@@ -49,6 +51,13 @@ pub(crate) struct MapOptions {
     /// Lines end with a NUL character, as those of `find -print0`
     #[arg(long, short = '0')]
     null: bool,
+    /// Note each line whose output was printed in this file, in the format of GNU parallel
+    #[arg(long, value_name = "FILE")]
+    joblog: Option<PathBuf>,
+    /// Pass over the lines that the joblog has from a run before that was interrupted: nothing of them is printed again,
+    /// and with its --group nothing runs again that was on its way
+    #[arg(long, requires_all = ["joblog", "group"])]
+    resume: bool,
     /// What stands for the line, instead of {}: for a command that has {} for itself
     #[arg(short = 'I', value_name = "STR", default_value = placeholder::LINE, hide_default_value = true, value_parser = NonEmptyStringValueParser::new())]
     replace: String,
@@ -96,6 +105,7 @@ struct Map<'a> {
 /// Maps all lines.
 pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Printer) -> Done {
     let group = options.task.group.get_or_insert_with(|| made_up_group("map")).clone();
+    let joblog = options.joblog.as_deref().map(|path| Joblog::open(path, options.resume)).transpose()?;
     let mut map = Map {
         client,
         options: &options,
@@ -106,26 +116,20 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
         places: 0,
         submitted: 0,
         known: 0,
-        printing: Printing::new(printer, options.keep_order),
+        printing: Printing::new(printer, options.keep_order, joblog),
         progress: Progress::of_tasks_so_far(),
     };
     let hint = || "what was submitted goes on".to_owned();
     let mapped = interruptible(map.all(), hint).await;
     map.progress.finish();
-    let counts = map.printing.counts;
     if let Err(failure) = mapped {
         let is_none_there = map.submitted == 0 && failure.exit_code() == REFUSED;
         if !is_none_there && failure.exit_code() != BROKEN_PIPE {
-            remark(format!(
-                "at least {} lines of the group {group} were submitted, {} of them have ended; the same command and input with \
-                 --group '{group}' goes on and runs none of them again, `clb results --follow --group '{group}'` shows \
-                 what they give",
-                map.submitted,
-                counts.succeeded + counts.failed
-            ));
+            remark(map.how_to_go_on());
         }
         return Err(failure);
     }
+    let counts = map.printing.counts;
     let known = match map.known {
         0 => String::new(),
         known => format!("; {known} of them were known and not run again"),
@@ -135,6 +139,18 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
 }
 
 impl Map<'_> {
+    fn how_to_go_on(&self) -> String {
+        let (group, counts) = (self.group, self.printing.counts);
+        let resume = if self.options.joblog.is_some() { " and --resume" } else { "" };
+        format!(
+            "at least {} lines of the group {group} were submitted, {} of them have ended; the same command and input \
+             with --group '{group}'{resume} goes on and runs none of them again, `clb results --follow --group \
+             '{group}'` shows what they give",
+            self.submitted,
+            counts.succeeded + counts.failed
+        )
+    }
+
     async fn all(&mut self) -> Result<(), Failure> {
         let end = if self.options.null { 0 } else { b'\n' };
         let (mut chunks, _) = lines::of(Path::new("-"), end)?;
@@ -156,7 +172,7 @@ impl Map<'_> {
                 chunk = chunks.recv(), if has_room && !is_over => {
                     is_over = chunk.is_none();
                     match chunk {
-                        Some(chunk) => self.read(chunk?),
+                        Some(chunk) => self.read(chunk?)?,
                         None => self.progress.know_all(),
                     }
                 }
@@ -169,7 +185,7 @@ impl Map<'_> {
         (self.options.jobs as usize).saturating_sub(self.open.len() + self.printing.held())
     }
 
-    fn read(&mut self, lines: Vec<Line>) {
+    fn read(&mut self, lines: Vec<Line>) -> Result<(), Failure> {
         for line in lines {
             if line.bytes.as_ref().is_ok_and(Vec::is_empty) {
                 continue;
@@ -177,13 +193,16 @@ impl Map<'_> {
             let number = line.number;
             match self.prepare(line) {
                 Ok(prepared) => {
-                    self.ready.push_back(prepared);
                     self.places += 1;
-                    self.progress.extend(1);
+                    if !self.printing.pass_over(prepared.0.place)? {
+                        self.ready.push_back(prepared);
+                        self.progress.extend(1);
+                    }
                 }
                 Err(detail) => self.progress.suspended(|| self.printing.fail(number, &detail)),
             }
         }
+        Ok(())
     }
 
     fn prepare(&self, line: Line) -> Result<Prepared, String> {

@@ -183,6 +183,44 @@ async fn an_interrupted_one_says_how_far_it_was_and_is_gone_on_with() {
 }
 
 #[tokio::test]
+async fn a_joblog_notes_what_was_printed_and_another_run_goes_on_behind_it() {
+    for order in [None, Some("-k")] {
+        let cluster = StandIns::start([Manner::Serves]).await;
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let options = ["map", "--group", "g", "--joblog", log.to_str().unwrap()].into_iter().chain(order);
+        let with = |more: &[&'static str]| options.clone().chain(more.iter().copied()).collect::<Vec<&str>>();
+        let child = start_with_input(&cluster, &with(&["--", "echo"]), "a\n\nb\nc\n").await;
+        cluster.until(|memory| memory.tasks.len() == 3).await;
+        let first = cluster.memory().tasks[0]["id"].as_str().unwrap().to_owned();
+        cluster.memory().run(&first, shell);
+        cluster.changed();
+        while std::fs::read_to_string(&log).unwrap().lines().count() < 2 {
+            tokio::task::yield_now().await;
+        }
+        interrupt(&child);
+        let done = finish(child).await;
+        assert_eq!((done.code, done.stdout.as_str()), (130, "a\n"), "{done:?}");
+
+        // As when the machine went down while a row was written.
+        let noted = std::fs::read_to_string(&log).unwrap();
+        assert!(noted.lines().nth(1).unwrap().starts_with("1\tworker-1\t"), "{noted}");
+        assert!(noted.ends_with("\t0.500\t0\t2\t0\t0\techo a\n"), "{noted}");
+        std::fs::write(&log, format!("{noted}2\twork")).unwrap();
+        cluster.run_all_backwards(shell);
+        cluster.employ(shell);
+        let done = run_with_input(&cluster, &with(&["--resume", "--", "echo"]), "a\n\nb\nc\nd\n").await;
+        let mut printed: Vec<&str> = done.stdout.lines().collect();
+        printed.sort_unstable();
+        assert_eq!((done.code, printed), (0, vec!["b", "c", "d"]), "{done:?}");
+        assert!(done.stderr.contains("3 succeeded, 0 failed; 1 were passed over"), "{done:?}");
+        assert_eq!(cluster.memory().tasks.len(), 4);
+        let done = run_with_input(&cluster, &with(&["--resume", "--", "echo"]), "a\n\nb\nc\nd\n").await;
+        assert_eq!((done.code, done.stdout.as_str()), (0, ""), "{done:?}");
+    }
+}
+
+#[tokio::test]
 async fn another_command_is_another_task_and_another_option_a_conflict_that_is_told_once() {
     let cluster = StandIns::start([Manner::Serves]).await;
     cluster.employ(shell);

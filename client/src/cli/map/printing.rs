@@ -11,6 +11,7 @@ use super::super::gaps::{gaps, is_incomplete};
 use super::super::output::{Printer, json_line, remark, safe, write};
 use super::super::submit::result_of;
 use super::Job;
+use super::joblog::Joblog;
 use crate::failure::{Failure, NOT_THE_COMMAND, OK, SOME_FAILED};
 
 /// How the commands ended.
@@ -20,6 +21,8 @@ pub(super) struct Counts {
     pub(super) failed: u64,
     /// Of them, those whose outputs were not passed on as they were written.
     pub(super) incomplete: u64,
+    /// Beside them, those that were printed by a run before.
+    pub(super) passed_over: u64,
 }
 
 impl Counts {
@@ -36,11 +39,13 @@ impl Counts {
 impl Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} succeeded, {} failed", self.succeeded, self.failed)?;
-        match self.incomplete {
-            0 => Ok(()),
-            1 => f.write_str("; the output of 1 of them is incomplete"),
-            many => write!(f, "; the output of {many} of them is incomplete"),
+        if self.incomplete > 0 {
+            write!(f, "; the output of {} of them is incomplete", self.incomplete)?;
         }
+        if self.passed_over > 0 {
+            write!(f, "; {} were passed over, the joblog has them", self.passed_over)?;
+        }
+        Ok(())
     }
 }
 
@@ -58,12 +63,23 @@ pub(super) struct Printing {
     next: u64,
     /// By their places; nothing for a line that is given up.
     early: BTreeMap<u64, Option<(Job, TaskView)>>,
+    joblog: Option<Joblog>,
     pub(super) counts: Counts,
 }
 
 impl Printing {
-    pub(super) fn new(printer: Printer, keeps_order: bool) -> Self {
-        Self { printer, keeps_order, next: 0, early: BTreeMap::new(), counts: Counts::default() }
+    pub(super) fn new(printer: Printer, keeps_order: bool, joblog: Option<Joblog>) -> Self {
+        Self { printer, keeps_order, next: 0, early: BTreeMap::new(), joblog, counts: Counts::default() }
+    }
+
+    /// Whether the output of this place was printed by a run before; it is passed over then.
+    pub(super) fn pass_over(&mut self, place: u64) -> Result<bool, Failure> {
+        let was_printed = self.joblog.as_ref().is_some_and(|joblog| joblog.has(place + 1));
+        if was_printed {
+            self.counts.passed_over += 1;
+            self.leave_out(place)?;
+        }
+        Ok(was_printed)
     }
 
     /// How many wait for one before them.
@@ -88,10 +104,14 @@ impl Printing {
     /// A line that the cluster did not take.
     pub(super) fn give_up(&mut self, job: &Job, detail: &str) -> Result<(), Failure> {
         self.fail(job.number, detail);
+        self.leave_out(job.place)
+    }
+
+    fn leave_out(&mut self, place: u64) -> Result<(), Failure> {
         if !self.keeps_order {
             return Ok(());
         }
-        self.early.insert(job.place, None);
+        self.early.insert(place, None);
         self.go_on()
     }
 
@@ -106,6 +126,11 @@ impl Printing {
     }
 
     fn print(&mut self, job: &Job, task: &TaskView) -> Result<(), Failure> {
+        self.pass_on(job, task)?;
+        self.joblog.as_mut().map_or(Ok(()), |joblog| joblog.note(job.place + 1, task))
+    }
+
+    fn pass_on(&mut self, job: &Job, task: &TaskView) -> Result<(), Failure> {
         if task.state == TaskState::Succeeded {
             self.counts.succeeded += 1;
         } else {
