@@ -57,7 +57,8 @@ pub(crate) async fn leave(node: &Node, docker: &Docker, stop_grace: Duration) {
         }
         // One that holds the lease is about to lead, however much it has to read before.
         let is_own = now.is_some_and(|lease| lease.holder == node.name && !lease.is_released);
-        if Instant::now() >= if is_own { until } else { leads_by } {
+        let patience = if is_own { until } else { leads_by };
+        if Instant::now() >= patience {
             return node.journal.write("Leaves without the workers: nobody leads");
         }
         sleep(LOOK_EVERY).await;

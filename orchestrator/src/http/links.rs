@@ -33,7 +33,7 @@ use clb_protocol::{Epoch, Timestamp};
 const LINE_LIMIT: usize = 64 << 20;
 const SILENCE_LIMIT: Duration = Duration::from_millis(SILENCE_LIMIT_MS);
 /// After how long the link of a standby that says nothing is given up. It counts as down long before.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
 /// Reads NDJSON as it comes.
 struct Lines {

@@ -29,10 +29,8 @@ async fn a_leader_that_was_just_told_to_simulate_a_crash_is_not_heard_through_th
         let standby = cluster.door_of(other_than(&before.leader));
         let leader = cluster.leaders_door().await;
         assert_eq!(leader.get("/stop").send().await.text(), "True");
-        let (created, seen) = tokio::join!(
-            standby.post("/api/v1/tasks", NAMELESS).send(),
-            standby.get("/api/v1/cluster").send()
-        );
+        let (creation, view) = (standby.post("/api/v1/tasks", NAMELESS), standby.get("/api/v1/cluster"));
+        let (created, seen) = tokio::join!(creation.send(), view.send());
         assert_eq!(seen.status, 200, "{}", seen.text());
         answers.push(created);
         assert_eq!(leader.get("/stop").send().await.text(), "False");
@@ -47,14 +45,12 @@ async fn a_frozen_leader_holds_up_no_caller_of_the_standby() {
     let standby = cluster.door_of(other_than(&before.leader));
     let frozen = cluster.leader().await;
     frozen.pause().await;
-    let creations = (0..8).map(|_| standby.post("/api/v1/tasks", NAMELESS).send());
+    let (creation, view) = (standby.post("/api/v1/tasks", NAMELESS), standby.get("/api/v1/cluster"));
+    let creations = (0..8).map(|_| creation.send());
     let unknown = format!("/api/v1/tasks/{}?wait=1", clb_protocol::TaskId::now());
     // It does not wake before all of them are answered.
-    let (answers, seen, unknown) = tokio::join!(
-        join_all(creations),
-        standby.get("/api/v1/cluster").send(),
-        standby.get(&unknown).send()
-    );
+    let waiting = standby.get(&unknown);
+    let (answers, seen, unknown) = tokio::join!(join_all(creations), view.send(), waiting.send());
     assert_eq!((seen.status, unknown.status), (200, 404), "{} {}", seen.text(), unknown.text());
     assert!(frozen.unpause_if_there().await);
     cluster.is_led_after(before.epoch).await;
