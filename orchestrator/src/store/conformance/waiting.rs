@@ -107,7 +107,7 @@ pub(in crate::store) fn a_replay_stands_for_its_original<S: Store>(open: &impl F
     let replays: Vec<_> = outcomes.iter().map(|outcome| outcome.task.replayed_by).collect();
     assert_eq!(replays, [Some(first.id), None, Some(third.id)]);
     let listed = |is_replayed, state| {
-        let filter = TaskFilter { is_replayed, state, ..TaskFilter::default() };
+        let filter = TaskFilter { state, is_replayed, ..TaskFilter::default() };
         let names = store.ids(&filter, None, 10).unwrap().ids;
         let views = store.tasks(&filter, None, 10).unwrap().tasks;
         assert_eq!(views.iter().map(|view| view.id).collect::<Vec<_>>(), names);
