@@ -207,7 +207,7 @@ mod tests {
     fn a_standby_that_is_not_heard_is_down_until_it_is_heard_again() {
         let roster = Roster::default();
         roster.join(&hello("new"));
-        let before = Timestamp(Timestamp::now().0 - SILENCE.as_millis() as i64);
+        let before = Timestamp(Timestamp::now().0 - SILENCE.as_micros() as i64);
         roster.hear(&"o-2".into(), before);
         assert_eq!((roster.views()[0].role, roster.views()[0].since), (Role::Down, before));
         assert!(!roster.has_standby());
