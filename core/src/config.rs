@@ -32,7 +32,8 @@ pub struct Config {
     pub leave_limit: Duration,
     /// How long the judgement of a lost attempt may take when the task's end depends on it.
     pub verdict_limit: Duration,
-    /// How long after a task's timeout the leader waits for the worker to say so.
+    /// How long the leader waits for a worker to say that a task outran its timeout, once whatever ran must have
+    /// ended.
     pub timeout_grace: Duration,
 }
 

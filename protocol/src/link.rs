@@ -193,6 +193,9 @@ pub struct WorkerHello {
     pub port: u16,
     /// How many tasks it runs at once.
     pub slots: u16,
+    /// How many seconds its programs have to end once they are asked to, after a timeout for one.
+    #[serde(default)]
+    pub stop_grace: f64,
     /// What it runs, and what it finished whose result has no room in this line and follows in a report.
     pub running: Vec<Running>,
     /// What it finished and nobody acknowledged yet, oldest first, as far as it has room in one line.

@@ -1,6 +1,7 @@
 //! What becomes of containers: made, found, hung, dead, buried.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clb_protocol::api::{Obituary, Verdict, VerdictKind};
 use clb_protocol::{AttemptNo, ContainerId, TaskId, Timestamp, WorkerId};
@@ -338,8 +339,9 @@ impl Cluster {
             for (id, attempt) in &worker.running {
                 let Some(task) = self.tasks.get(id) else { continue };
                 let Some(running) = task.running().filter(|r| r.attempt == *attempt) else { continue };
-                let limit = std::time::Duration::from_millis(task.timeout_ms) + self.config.timeout_grace;
-                if running.started_at + limit <= now {
+                let (timeout, margin) = (Duration::from_millis(task.timeout_ms), self.config.timeout_grace);
+                let due = worker.says_of_timeout_by(running.started_at, timeout, margin);
+                if due.is_some_and(|due| due <= now) {
                     late.push((*id, *attempt, task.timeout_ms, worker.open_link()));
                 }
             }

@@ -1,9 +1,11 @@
 //! What workers say: joining, reporting, falling silent.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clb_protocol::api::{Verdict, VerdictKind};
 use clb_protocol::link::{AttemptResult, Running, WorkerHello};
+use clb_protocol::pool::MAX_STOP_GRACE_SECONDS;
 use clb_protocol::{AttemptNo, TaskId, Timestamp, WorkerId};
 
 use crate::fleet::{Link, Slot, Stage, Worker};
@@ -40,6 +42,8 @@ impl Cluster {
         worker.container = hello.container.clone();
         worker.incarnation = Some(hello.incarnation);
         worker.slots = hello.slots;
+        let stop_grace = hello.stop_grace.clamp(0.0, MAX_STOP_GRACE_SECONDS);
+        worker.stop_grace = Duration::try_from_secs_f64(stop_grace).ok();
         worker.link = Link::Open { no: link, heard_at: now };
         worker.leaving_since = None;
         worker.running = hello.running.iter().map(|running| (running.task, running.attempt)).collect();

@@ -1,6 +1,7 @@
 //! One place in a pool and the container that fills it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use clb_protocol::api::{Usage, Verdict};
 use clb_protocol::{
@@ -111,6 +112,9 @@ pub struct Worker {
     pub incarnation: Option<Incarnation>,
     /// How many tasks it runs at once.
     pub slots: u16,
+    /// How long its programs have to end once they are asked to: what its pool said when it was made. `None`
+    /// before it joined this leader.
+    pub stop_grace: Option<Duration>,
     /// Its connection.
     pub link: Link,
     /// What occupies its slots. A cancelled attempt stays until the worker has let go of it.
@@ -264,6 +268,7 @@ impl Worker {
             container,
             incarnation: None,
             slots: 0,
+            stop_grace: None,
             link: Link::Awaited { until },
             running: BTreeMap::new(),
             leaving_since: None,
@@ -293,6 +298,18 @@ impl Worker {
         } else {
             0
         }
+    }
+
+    /// By when it must have said that an attempt outran its timeout: what runs then is asked to end, and killed
+    /// after its grace. `None` while it did not say how long that is.
+    #[must_use]
+    pub fn says_of_timeout_by(
+        &self,
+        started_at: Timestamp,
+        timeout: Duration,
+        margin: Duration,
+    ) -> Option<Timestamp> {
+        self.stop_grace.map(|grace| started_at + timeout + grace + margin)
     }
 
     /// Takes in a sample.

@@ -108,6 +108,7 @@ impl Bench {
             container: "c".into(),
             port: 3004,
             slots: 4,
+            stop_grace: 5.0,
             running: Vec::new(),
             finished: Vec::new(),
         };

@@ -182,6 +182,7 @@ impl Agent {
             container: self.identity.container.clone(),
             port: self.identity.port,
             slots: self.identity.slots,
+            stop_grace: self.identity.stop_grace.as_secs_f64(),
             running,
             finished: finished.into_iter().cloned().collect(),
         };

@@ -27,6 +27,7 @@ use crate::task::RunningAttempt;
 use crate::{Cluster, Restoration};
 
 pub(super) const SLOTS: u16 = 2;
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Default)]
 pub(super) struct Attempt {

@@ -62,6 +62,23 @@ async fn one_that_does_not_want_to_stop_is_killed_after_its_grace() {
     lives_on(&cluster, &task).await;
 }
 
+#[tokio::test]
+async fn one_that_outran_its_timeout_has_all_of_its_grace_before_anything_runs_again() {
+    const TAKES_S: f64 = 7.0;
+    let setup = Setup::new().workers(1).kind(WorkerKind::WithFixture);
+    let cluster = setup.option("CLB_WORKER_STOP_GRACE", 60).start().await;
+    let mut task = steps(&["until-asked-to-stop", "pause", "7", "say", "put away", "exit", "0"]);
+    (task.timeout, task.max_attempts) = (Some(1.0), Some(2));
+    let task = cluster.end_of(cluster.submit(task).await).await;
+    let gave = result(&task);
+    assert_eq!((error(&task).0, gave.exit), ("timed_out", Exit::Code(0)));
+    assert_eq!(gave.stdout.bytes, b"waiting\nput away\n");
+    let [first, second] = &task.attempts[..] else { panic!("two attempts: {task:?}") };
+    let apart = second.started_at.since(first.started_at);
+    assert!(apart.as_secs_f64() >= TAKES_S, "the second began {apart:?} after the first");
+    lives_on(&cluster, &task).await;
+}
+
 /// The memory of [`one_small_worker`].
 const LIMIT: u64 = 64 << 20;
 

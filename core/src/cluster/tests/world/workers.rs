@@ -8,7 +8,7 @@ use clb_protocol::{
 };
 
 use super::engine::container;
-use super::{SLOTS, World};
+use super::{SLOTS, STOP_GRACE, World};
 use crate::build::Build;
 use crate::input::{Input, LinkNo};
 use crate::output::Output;
@@ -63,6 +63,7 @@ impl World {
             container: container(worker),
             port: process.port,
             slots: SLOTS,
+            stop_grace: STOP_GRACE.as_secs_f64(),
             running: running.collect(),
             finished: std::mem::take(&mut process.outbox),
         };

@@ -1,0 +1,30 @@
+//! How attempts end that the worker or the leader has to end.
+
+use std::time::Duration;
+
+use super::world::{STOP_GRACE, World};
+
+/// The timeout of the tasks here.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_worker_may_take_the_grace_of_its_programs_to_say_that_one_outran_its_timeout() {
+    let mut c = World::with_workers(1);
+    let task = c.submit_like(1, 1, |task| task.spec.timeout = TIMEOUT.as_secs_f64())[0];
+    c.save();
+    let worker = c.worker(1).unwrap();
+    let began = c.now;
+    while c.now < began + TIMEOUT + STOP_GRACE {
+        c.report(&worker);
+        c.pass(STEP);
+    }
+    c.expect_running(1, &[task]);
+    c.expect_ending(task, None);
+    while c.rows[&task].ending.is_none() {
+        c.report(&worker);
+        c.pass(STEP);
+        assert!(c.now < began + 2 * (TIMEOUT + STOP_GRACE), "the leader waits without end");
+    }
+    c.expect_ending(task, Some("failed"));
+}
