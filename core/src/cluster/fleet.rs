@@ -6,7 +6,7 @@ use std::time::Duration;
 use clb_protocol::api::{Obituary, Verdict, VerdictKind};
 use clb_protocol::{AttemptNo, ContainerId, TaskId, Timestamp, WorkerId};
 
-use crate::fleet::{Course, Link, Remains, Slot, Stage, Standing, Worker, judge};
+use crate::fleet::{Course, Link, Remains, Slot, Stage, Standing, Worker, is_by_hand, judge};
 use crate::input::SeenWorker;
 use crate::output::{Change, FleetAction, Note, Order, Output};
 use crate::pool::Image;
@@ -149,7 +149,11 @@ impl Cluster {
             now
         } else {
             out.notes.push(Note::Fleet(format!("{worker_id} died: {}", verdict.detail)));
-            slot.backoff.after_death(worker.as_ref().map(|worker| worker.ready_at), now)
+            if is_by_hand(&verdict, slot.signalled) {
+                now
+            } else {
+                slot.backoff.after_death(worker.as_ref().map(|worker| worker.ready_at), now)
+            }
         };
         let obituary = write_obituary(slot, worker.as_deref(), remains, &verdict);
         out.changes.push(Change::Died(Box::new(obituary)));

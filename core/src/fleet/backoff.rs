@@ -1,5 +1,5 @@
-//! How long a slot waits after a death. The first deaths are healed at once; a container that keeps
-//! dying young waits longer each time, so that a crash loop does not spin.
+//! How long a slot waits after a death that was no doing of Docker's users. The first deaths are healed at once; a
+//! container that keeps dying young waits longer each time, so that a crash loop does not spin.
 
 use std::time::Duration;
 

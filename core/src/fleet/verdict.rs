@@ -70,10 +70,21 @@ pub fn judge(remains: &Remains, signalled: Option<i64>, peak_bytes: Option<u64>)
         return Verdict { exit_code: Some(exit_code), signal, ..Verdict::new(VerdictKind::Stopped, detail) };
     }
     if exit_code > 128 {
-        return by_signal(exit_code - 128, signalled.is_some(), Some(exit_code));
+        let signal = exit_code - 128;
+        return by_signal(signal, signalled == Some(signal), Some(exit_code));
     }
     let detail = format!("Its process ended by itself with exit code {exit_code}");
     Verdict { exit_code: Some(exit_code), ..Verdict::new(VerdictKind::Exited, detail) }
+}
+
+/// Whether somebody ended the container through Docker, which says nothing against what is in it.
+#[must_use]
+pub fn is_by_hand(verdict: &Verdict, signalled: Option<i64>) -> bool {
+    match verdict.kind {
+        VerdictKind::Stopped => signalled.is_some(),
+        VerdictKind::Killed => signalled.is_some() && signalled == verdict.signal,
+        _ => false,
+    }
 }
 
 fn by_signal(signal: i64, through_docker: bool, exit_code: Option<i64>) -> Verdict {
@@ -108,7 +119,22 @@ mod tests {
         assert_eq!(judged(Some(137), false, Some(15)), (VerdictKind::Stopped, Some(15)));
         assert_eq!(judged(None, false, Some(9)), (VerdictKind::Killed, Some(9)));
         assert_eq!(judged(None, false, None), (VerdictKind::HostLost, None));
+        assert_eq!(judged(Some(139), false, Some(9)), (VerdictKind::Killed, Some(11)));
         let never = judge(&Remains { end: End::NeverRan, ..Remains::default() }, None, None);
         assert_eq!(never.detail, "It was made and never started");
+    }
+
+    #[test]
+    fn only_a_death_that_docker_was_asked_for_is_by_hand() {
+        let is_by_hand = |exit_code, oom, signalled| {
+            let remains = Remains { end: End::Exited(exit_code), oom, ..Remains::default() };
+            is_by_hand(&judge(&remains, signalled, None), signalled)
+        };
+        assert!(is_by_hand(137, false, Some(9)) && is_by_hand(0, false, Some(15)));
+        assert!(is_by_hand(137, false, Some(15)), "its grace was over before Docker said so");
+        assert!(!is_by_hand(137, false, None), "a signal from outside of Docker");
+        assert!(!is_by_hand(139, false, Some(1)), "it crashed after a signal that it took");
+        assert!(!is_by_hand(3, false, Some(1)), "it ended by itself after a signal that it took");
+        assert!(!is_by_hand(137, true, Some(9)), "out of memory");
     }
 }

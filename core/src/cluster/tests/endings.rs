@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use clb_protocol::api::WorkerState;
+
 use super::world::{STOP_GRACE, World};
+use crate::input::Input;
 
 /// The timeout of the tasks here.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,4 +30,35 @@ fn a_worker_may_take_the_grace_of_its_programs_to_say_that_one_outran_its_timeou
         assert!(c.now < began + 2 * (TIMEOUT + STOP_GRACE), "the leader waits without end");
     }
     c.expect_ending(task, Some("failed"));
+}
+
+#[test]
+fn workers_that_are_killed_by_hand_are_replaced_at_once_however_often() {
+    let mut c = World::with_workers(1);
+    for _ in 0..20 {
+        let worker = c.worker(1).unwrap();
+        c.tell(Input::ContainerSignalled { worker: worker.clone(), signal: 9 });
+        c.kill(&worker);
+        c.tell(Input::ContainerDied(worker.clone()));
+        c.act();
+        assert_ne!(c.worker(1), Some(worker), "it waits");
+        c.join_all();
+        c.expect_state(1, WorkerState::Ready);
+    }
+}
+
+#[test]
+fn a_worker_that_crashes_again_and_again_waits_though_somebody_killed_it_in_between() {
+    let mut c = World::with_workers(1);
+    for is_by_hand in [false, false, true, false, false] {
+        let worker = c.worker(1).unwrap();
+        if is_by_hand {
+            c.tell(Input::ContainerSignalled { worker: worker.clone(), signal: 9 });
+        }
+        c.kill(&worker);
+        c.tell(Input::ContainerDied(worker));
+        c.act();
+        c.join_all();
+    }
+    c.expect_state(1, WorkerState::BackingOff);
 }

@@ -2,11 +2,11 @@
 //! and another container takes the worker's place.
 
 use clb_protocol::TaskId;
-use clb_protocol::api::{Obituary, VerdictKind, WorkerView};
+use clb_protocol::api::{Obituary, VerdictKind, WorkerState, WorkerView};
 use clb_tests::cluster::expect::{container_of, verdict_on};
 use clb_tests::cluster::{Cluster, WorkerKind};
 use clb_tests::engine::{docker_output, kill_together};
-use clb_tests::{Setup, sleep};
+use clb_tests::{SOON, Setup, eventually, sleep};
 use futures::future::join_all;
 
 /// Longer than a container takes to die, on any machine.
@@ -127,6 +127,23 @@ async fn all_workers_killed_at_once_are_replaced_and_their_tasks_end() {
         assert!((2..=4).contains(&task.attempts.len()), "{task:?}");
     }
     cluster.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_by_hand_again_and_again_never_waits_for_its_replacement() {
+    let cluster = Setup::new().workers(1).start().await;
+    // From the fourth on a crash so soon after its start would wait.
+    for _ in 0..6 {
+        let dead = cluster.worker("worker-1").await;
+        container_of(&dead).kill().await;
+        eventually("it is replaced", SOON, async || {
+            let now = cluster.worker("worker-1").await;
+            assert_ne!(now.state, WorkerState::BackingOff, "{now:?}");
+            let is_back = now.generation > dead.generation && now.state == WorkerState::Ready;
+            is_back.then_some(()).ok_or_else(|| format!("{now:?}"))
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
