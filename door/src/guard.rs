@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use axum::http::request::Builder;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, Uri};
 
@@ -18,6 +19,14 @@ pub fn check_token(headers: &HeaderMap, token: Option<&str>) -> Result<(), Refus
             Err(Refusal::new(StatusCode::UNAUTHORIZED, detail))
         }
         _ => Ok(()),
+    }
+}
+
+/// Shows the token to another door of the cluster, where there is one.
+pub fn show_token(request: Builder, token: Option<&str>) -> Builder {
+    match token {
+        Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+        None => request,
     }
 }
 
@@ -67,7 +76,7 @@ fn is_local_name(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, Request};
 
     use super::*;
 
@@ -113,6 +122,8 @@ mod tests {
         for wrong in ["Bearer secre", "Bearer secrets", "Basic secret", "secret", "Bearer"] {
             assert!(!bearer(wrong), "{wrong}");
         }
+        let shown = show_token(Request::get("/"), Some("secret")).body(()).unwrap();
+        assert!(check_token(shown.headers(), Some("secret")).is_ok());
         assert!(check_token(&HeaderMap::new(), Some("secret")).is_err());
         assert!(check_token(&HeaderMap::new(), None).is_ok());
     }

@@ -5,5 +5,5 @@
 mod guard;
 mod refusal;
 
-pub use guard::{check_site, check_token};
+pub use guard::{check_site, check_token, show_token};
 pub use refusal::Refusal;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use clb_core::lease::{self, LeaderSign, LeaseMove, Watch};
+use clb_door::show_token;
 use clb_protocol::link::{HEARTBEAT_MS, StandbyHello, StandbyReport};
 use clb_protocol::{Epoch, Incarnation, MemberName};
 use http_body_util::{BodyExt, StreamBody};
@@ -142,10 +143,8 @@ async fn follow(node: &Node, docker: &Docker, lease: &Lease, leader: &mut Observ
     drop(say.send(line(&hello)));
     let said =
         UnboundedReceiverStream::new(lines).map(|line| Ok::<_, std::convert::Infallible>(Frame::data(line)));
-    let mut request = http::Request::post(format!("{}/link/v1/standby", lease.url));
-    if let Some(token) = &node.options.token {
-        request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
-    }
+    let request = http::Request::post(format!("{}/link/v1/standby", lease.url));
+    let request = show_token(request, node.options.token.as_deref());
     let Ok(request) = request.body(Body::new(StreamBody::new(said))) else { return Sign::None };
     let answer = match timeout(ANSWER_LIMIT, client.request(request)).await {
         Ok(Ok(answer)) if answer.status() == http::StatusCode::OK => answer,
@@ -245,7 +244,9 @@ async fn last_sign(
     leader: &Observed,
 ) -> Sign {
     while !leader.is_silent() {
-        let Ok(request) = http::Request::get(format!("{}/", lease.url)).body(Body::empty()) else { break };
+        let request =
+            show_token(http::Request::get(format!("{}/", lease.url)), node.options.token.as_deref());
+        let Ok(request) = request.body(Body::empty()) else { break };
         match timeout(ANSWER_LIMIT, client.request(request)).await {
             Ok(Ok(answer)) if answer.status() == http::StatusCode::IM_A_TEAPOT => return Sign::Stopped,
             // It closed the link and lives: it has a reason, or never knew of it.

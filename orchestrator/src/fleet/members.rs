@@ -191,9 +191,9 @@ async fn raise(
 /// Asks one that runs and does not stand by whether it simulates a crash.
 fn ask(node: &Node, name: &MemberName, id: &ContainerId) -> Option<Job> {
     let (url, _) = node.roster.addresses(name)?;
-    let (name, id) = (name.clone(), id.clone());
+    let (name, id, token) = (name.clone(), id.clone(), node.options.token.clone());
     Some(Box::pin(async move {
-        match probe(&url).await {
+        match probe(&url, token.as_deref()).await {
             ProbeAnswer::Stopped => News::Stopped(name, id),
             ProbeAnswer::Alive | ProbeAnswer::Silent => News::Nothing,
         }

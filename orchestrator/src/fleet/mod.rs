@@ -157,8 +157,9 @@ impl Fleet {
             }
             FleetAction::Probe { worker, port, .. } => {
                 let url = format!("http://{}:{port}", docker.worker_container_name(&worker));
+                let token = self.node.options.token.clone();
                 self.jobs.spawn(async move {
-                    let answer = workers::probe(&url).await;
+                    let answer = workers::probe(&url, token.as_deref()).await;
                     leader.tell(Message::Fact(Input::WorkerProbed { worker, answer })).await;
                     News::Nothing
                 });

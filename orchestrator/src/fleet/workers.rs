@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clb_core::fleet::{End, Remains};
 use clb_core::input::{Input, ProbeAnswer};
+use clb_door::show_token;
 use clb_protocol::{ContainerId, WorkerId};
 use http_body_util::Empty;
 use hyper_util::rt::TokioExecutor;
@@ -132,9 +133,10 @@ async fn autopsy(docker: &Docker, container: &ContainerId) -> Remains {
 }
 
 /// Asks the pages at a base URL how their container is.
-pub(super) async fn probe(url: &str) -> ProbeAnswer {
+pub(super) async fn probe(url: &str, token: Option<&str>) -> ProbeAnswer {
     let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
-    let request = http::Request::get(format!("{url}/")).body(Empty::<bytes::Bytes>::new());
+    let request = show_token(http::Request::get(format!("{url}/")), token);
+    let request = request.body(Empty::<bytes::Bytes>::new());
     let Ok(request) = request else { return ProbeAnswer::Silent };
     match timeout(PROBE_LIMIT, client.request(request)).await {
         Ok(Ok(answer)) if answer.status() == http::StatusCode::IM_A_TEAPOT => ProbeAnswer::Stopped,

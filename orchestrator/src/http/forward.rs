@@ -12,7 +12,6 @@ use std::time::Duration;
 use axum::body::{Body, BodyDataStream, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -94,11 +93,7 @@ impl Forwarder {
 }
 
 fn get(url: &str, token: Option<&str>) -> Option<Request> {
-    let mut request = Request::get(url);
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-    }
-    request.body(Body::empty()).ok()
+    clb_door::show_token(Request::get(url), token).body(Body::empty()).ok()
 }
 
 /// Why a leader did not answer.

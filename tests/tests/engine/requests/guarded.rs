@@ -1,9 +1,10 @@
 //! Who is let in: the bearer of the token, and no page of another site.
 
-use clb_protocol::api::TaskView;
+use clb_protocol::api::{MemberView, Role, TaskView, VerdictKind};
 use clb_tests::cluster::Cluster;
+use clb_tests::cluster::expect::verdict_on;
 use clb_tests::http::Call;
-use clb_tests::{Setup, sleep};
+use clb_tests::{SOON, Setup, eventually, sleep};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -42,6 +43,31 @@ async fn with_a_token_only_its_bearer_is_answered() {
     let created = cluster.doors()[1].post("/api/v1/tasks", task).send().await;
     assert_eq!(created.status, 201, "{}", created.text());
     cluster.ends_once(created.json::<TaskView>().id).await;
+}
+
+#[tokio::test]
+async fn with_a_token_a_simulated_crash_is_known_as_one() {
+    let cluster = Setup::new().workers(2).token(TOKEN).start().await;
+    let mut task = sleep(3.0);
+    task.max_attempts = Some(1);
+    let task = cluster.submit(task).await;
+    let worker = cluster.worker_of(task).await;
+    let stop = Call::get(format!("http://127.0.0.1:{}/stop", worker.port.unwrap()));
+    let flipped = stop.header("authorization", &format!("Bearer {TOKEN}")).send().await;
+    assert_eq!(flipped.text(), "True");
+    // Its only attempt was not lost.
+    let ended = cluster.ends_once(task).await;
+    assert_eq!(verdict_on(&ended, &worker), VerdictKind::Stopped);
+
+    let before = cluster.view().await;
+    assert_eq!(cluster.leaders_door().await.get("/stop").send().await.text(), "True");
+    cluster.is_led_after(before.epoch).await;
+    eventually("the former leader is known to simulate a crash", SOON, async || {
+        let members = cluster.view().await.members;
+        let is_stopped = |it: &MemberView| it.name == before.leader && it.role == Role::Stopped;
+        members.iter().any(is_stopped).then_some(()).ok_or_else(|| format!("{members:?}"))
+    })
+    .await;
 }
 
 #[tokio::test]
