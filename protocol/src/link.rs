@@ -119,7 +119,12 @@ pub enum Yield {
 impl Yield {
     /// A failure that is told in one sentence.
     pub fn failed(error: impl Into<String>) -> Self {
-        Self::Failed(Failure { cause: Cause::Error, error: error.into(), result: None })
+        Self::failed_of(Cause::Error, error)
+    }
+
+    /// The same with a cause of its own.
+    pub fn failed_of(cause: Cause, error: impl Into<String>) -> Self {
+        Self::Failed(Failure { cause, error: error.into(), result: None })
     }
 
     /// How many bytes of result it carries.
@@ -152,6 +157,9 @@ pub struct Failure {
 pub enum Cause {
     /// It could not be run, or not to its end.
     Error,
+    /// Its program cannot be started as the task says, which no other attempt changes: it is not there, or it
+    /// is not executable.
+    CannotStart,
     /// Its program ended with this code, which does not mean success.
     Exited(i32),
     /// This signal ended its program.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::input::{Cancellable, LinkNo};
 use crate::output::{CancelReceipt, Change, Ending, LastAttempt, Note, Order, Output, Receipt};
 use crate::queue::Turn;
-use crate::task::{Phase, RunningAttempt, Task};
+use crate::task::{Phase, Repeat, RunningAttempt, Task};
 
 use super::{Cluster, SlotKey};
 
@@ -126,8 +126,9 @@ impl Cluster {
                 );
             }
             Yield::Failed(failure) if is_current => {
+                let repeat = Repeat::after(failure.cause);
                 let (verdict, result) = judge_failure(failure);
-                self.fail(id, &verdict, result, now, out);
+                self.fail_with(id, &verdict, result, repeat, now, out);
             }
             Yield::TimedOut(result) if is_current => {
                 let verdict = timed_out(task.timeout_ms);
@@ -159,7 +160,7 @@ impl Cluster {
         self.tasks.get(&id).and_then(Task::running).is_some_and(|running| running.attempt == attempt)
     }
 
-    /// The current attempt failed, which counts.
+    /// The current attempt failed, which counts, and another one may do better.
     pub(super) fn fail(
         &mut self,
         id: TaskId,
@@ -168,11 +169,23 @@ impl Cluster {
         now: Timestamp,
         out: &mut Output,
     ) {
+        self.fail_with(id, verdict, result, Repeat::MayHelp, now, out);
+    }
+
+    fn fail_with(
+        &mut self,
+        id: TaskId,
+        verdict: &Verdict,
+        result: Option<Box<RawValue>>,
+        repeat: Repeat,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Some(attempt) = task.running().map(|running| running.attempt) else { return };
         task.spent += 1;
-        if task.ends_with(verdict.kind) {
-            let error = exhausted(task, verdict);
+        if task.ends_with(verdict.kind, repeat) {
+            let error = last_words(task, verdict, repeat);
             self.end(id, Ending::Failed(error, result), None, Some(verdict.clone()), now, out);
         } else {
             out.changes.push(Change::AttemptEnded {
@@ -257,7 +270,7 @@ impl Cluster {
             if !task.is_exhausted() {
                 self.put_back(id);
             } else if !self.slots.values().any(|slot| slot.unjudged.iter().any(|(other, _)| *other == id)) {
-                let error = exhausted(task, verdict);
+                let error = last_words(task, verdict, Repeat::MayHelp);
                 self.end(id, Ending::Failed(error, None), None, Some(verdict.clone()), now, out);
             }
         }
@@ -350,7 +363,7 @@ fn judge_failure(failure: Failure) -> (Verdict, Option<Box<RawValue>>) {
     match cause {
         Cause::Exited(code) => verdict.exit_code = Some(i64::from(code)),
         Cause::Killed(signal) => verdict.signal = Some(i64::from(signal)),
-        Cause::Oom | Cause::Error => {}
+        Cause::Oom | Cause::Error | Cause::CannotStart => {}
     }
     (verdict, result)
 }
@@ -361,14 +374,17 @@ pub(super) fn timed_out(timeout_ms: u64) -> Verdict {
     Verdict::new(VerdictKind::TimedOut, format!("It took longer than the timeout of {seconds} s"))
 }
 
-fn exhausted(task: &Task, last: &Verdict) -> TaskError {
+/// Why a task failed.
+fn last_words(task: &Task, last: &Verdict, repeat: Repeat) -> TaskError {
     let code = match last.kind {
         VerdictKind::Failed => "failed",
         VerdictKind::TimedOut => "timed_out",
         VerdictKind::Oom => "oom",
         _ => "attempts_exhausted",
     };
-    let message = if task.is_exhausted() {
+    let message = if repeat == Repeat::IsUseless {
+        format!("No other attempt would do better: {}", last.detail)
+    } else if task.is_exhausted() {
         format!("{} of {} attempts are spent; the last: {}", task.spent, task.max_attempts, last.detail)
     } else {
         format!("Only losses are repeated (its `retry` says so); the last attempt: {}", last.detail)

@@ -16,6 +16,7 @@ mod rest;
 use std::time::Duration;
 
 use clb_protocol::api::VerdictKind;
+use clb_protocol::link::Cause;
 use clb_protocol::task::{Retry, RetryOn};
 use clb_protocol::{AttemptNo, Epoch, PoolName, SubmissionSeq, TaskId, Timestamp, WorkerId};
 
@@ -58,6 +59,27 @@ pub struct RunningAttempt {
     pub epoch: Epoch,
     /// When it was ordered.
     pub started_at: Timestamp,
+}
+
+/// Whether another attempt may come to something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It may.
+    MayHelp,
+    /// It would fail likewise, wherever it runs.
+    IsUseless,
+}
+
+impl Repeat {
+    /// After an attempt that failed of this. A program that is not there is not there on any worker of the pool; who
+    /// changes the pool's image for it submits the task again.
+    #[must_use]
+    pub fn after(cause: Cause) -> Self {
+        match cause {
+            Cause::CannotStart => Self::IsUseless,
+            Cause::Error | Cause::Exited(_) | Cause::Killed(_) | Cause::Oom => Self::MayHelp,
+        }
+    }
 }
 
 /// What the reducer has to remember of a task that has not ended.
@@ -122,10 +144,10 @@ impl Task {
 
     /// Whether an attempt of which this is said was its last one.
     #[must_use]
-    pub fn ends_with(&self, verdict: VerdictKind) -> bool {
+    pub fn ends_with(&self, verdict: VerdictKind, repeat: Repeat) -> bool {
         let is_failure = matches!(verdict, VerdictKind::Failed | VerdictKind::TimedOut | VerdictKind::Oom);
         let on = self.retry.as_deref().map(|retry| retry.on).unwrap_or_default();
-        self.is_exhausted() || (is_failure && on == RetryOn::Loss)
+        self.is_exhausted() || repeat == Repeat::IsUseless || (is_failure && on == RetryOn::Loss)
     }
 
     /// Whether no further attempt may be lost or fail.

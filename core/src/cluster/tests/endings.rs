@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use clb_protocol::api::WorkerState;
+use clb_protocol::link::{Cause, Yield};
 
 use super::world::{STOP_GRACE, World};
 use crate::input::Input;
+use crate::output::{Change, Ending};
 
 /// The timeout of the tasks here.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +31,20 @@ fn a_worker_may_take_the_grace_of_its_programs_to_say_that_one_outran_its_timeou
         c.pass(STEP);
         assert!(c.now < began + 2 * (TIMEOUT + STOP_GRACE), "the leader waits without end");
     }
+    c.expect_ending(task, Some("failed"));
+}
+
+#[test]
+fn a_program_that_cannot_be_started_is_tried_once() {
+    let mut c = World::with_workers(2);
+    let task = c.submitted(1)[0];
+    let worker = c.worker(1).unwrap();
+    let out = c.finish(&worker, &Yield::failed_of(Cause::CannotStart, "there is no program x")).unwrap();
+    let [Change::TaskEnded { ending: Ending::Failed(error, None), .. }] = &out.changes[..] else {
+        panic!("{:?}", out.changes)
+    };
+    assert_eq!(error.code, "failed");
+    assert_eq!(error.message, "No other attempt would do better: there is no program x");
     c.expect_ending(task, Some("failed"));
 }
 

@@ -2,6 +2,7 @@
 
 use clb_protocol::api::{TaskState, VerdictKind};
 use clb_protocol::task::Exit;
+use clb_tests::cluster::expect::ran_once;
 use clb_tests::cluster::{Cluster, WorkerKind};
 use clb_tests::{Setup, command, steps};
 
@@ -15,7 +16,10 @@ async fn what_is_not_there_or_cannot_be_run_fails_with_a_sentence() {
         ("no-such-program", "there is no program no-such-program in PATH"),
         ("/etc/hosts", "/etc/hosts is not executable"),
     ] {
-        let task = cluster.end_of(cluster.submit(command(&[program])).await).await;
+        let mut task = command(&[program]);
+        task.max_attempts = Some(3);
+        let task = cluster.end_of(cluster.submit(task).await).await;
+        ran_once(&task);
         let (code, message) = error(&task);
         assert_eq!((task.state, code), (TaskState::Failed, "failed"));
         assert!(message.contains(&format!("cannot start: {sentence}")), "{message}");

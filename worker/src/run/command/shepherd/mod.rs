@@ -172,7 +172,7 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
     let kills_before = memory.kills();
     let mut started = match program::start(job) {
         Ok(started) => started,
-        Err(error) => return Some(Yield::failed(error.to_string())),
+        Err(error) => return Some(Yield::failed_of(error.cause(), error.to_string())),
     };
     let program = started.program;
     let stdin = job.command.stdin.as_ref().map_or(&[][..], |stdin| &stdin.0);

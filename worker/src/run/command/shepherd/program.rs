@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
+use clb_protocol::link::Cause;
 use rustix::process::Pid;
 
 use crate::run::command::Job;
@@ -15,7 +16,7 @@ use crate::run::command::Job;
 /// Where programs are looked for when nobody says.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Why a program did not start. The first four are the task's fault, the others the machine's.
+/// Why a program did not start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartError {
     /// There is no such folder for it to run in.
@@ -53,6 +54,21 @@ pub(super) enum StartError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl StartError {
+    /// Whose fault it is: the task's, or that of the machine, which may have room a moment later.
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::NoWorkingDir(_)
+            | Self::NotFound { .. }
+            | Self::NotExecutable(_)
+            | Self::NoInterpreter(_)
+            | Self::NoProgram(_)
+            | Self::TooLong => Cause::CannotStart,
+            Self::NoRoom(_) | Self::Other { .. } => Cause::Error,
+        }
+    }
 }
 
 /// A program that runs.
