@@ -1,6 +1,7 @@
 //! The facts that the reducer is told.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use clb_protocol::api::Usage;
 use clb_protocol::link::{AttemptResult, WorkerHello};
@@ -23,7 +24,7 @@ pub struct LinkNo(pub u64);
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Callers sent tasks, in this order. Ids are unique within one input.
-    Submitted(Vec<NewTask>),
+    Submitted(Vec<Arc<NewTask>>),
     /// These submissions are on disk.
     Stored(Vec<TaskId>),
     /// These submissions are not on disk and never will be: known already, or the store refused.

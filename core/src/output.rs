@@ -118,7 +118,7 @@ pub enum Change {
         /// When.
         at: Timestamp,
         /// All of it.
-        task: Box<NewTask>,
+        task: Arc<NewTask>,
     },
     /// A worker was ordered to run a task. Need not be waited for: workers say what they run.
     AttemptStarted {

@@ -1,5 +1,7 @@
 //! What happens to tasks: accepted, queued, ended, lost, judged.
 
+use std::sync::Arc;
+
 use clb_protocol::api::{TaskError, Verdict, VerdictKind};
 use clb_protocol::link::{AttemptResult, Cause, Failure, Yield};
 use clb_protocol::task::NewTask;
@@ -14,7 +16,7 @@ use crate::task::{Phase, Repeat, RunningAttempt, Task};
 use super::{Cluster, SlotKey};
 
 impl Cluster {
-    pub(super) fn accept(&mut self, tasks: Vec<NewTask>, now: Timestamp, out: &mut Output) {
+    pub(super) fn accept(&mut self, tasks: Vec<Arc<NewTask>>, now: Timestamp, out: &mut Output) {
         for new in tasks {
             let id = new.id;
             let receipt = if self.tasks.contains(&id) {
@@ -31,7 +33,7 @@ impl Cluster {
         }
     }
 
-    fn take_in(&mut self, new: NewTask, now: Timestamp, out: &mut Output) {
+    fn take_in(&mut self, new: Arc<NewTask>, now: Timestamp, out: &mut Output) {
         self.last_submission = self.last_submission.next();
         let task = Task {
             seq: self.last_submission,
@@ -47,7 +49,7 @@ impl Cluster {
         self.count_open(&new.pool);
         self.tasks.insert(new.id, task);
         out.notes.push(Note::ReceivedPayload(new.id));
-        out.changes.push(Change::TaskAccepted { seq: self.last_submission, at: now, task: Box::new(new) });
+        out.changes.push(Change::TaskAccepted { seq: self.last_submission, at: now, task: new });
     }
 
     /// Tasks that have not ended and are not running.

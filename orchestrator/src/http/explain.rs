@@ -86,7 +86,7 @@ mod tests {
     fn ended(state: TaskState, attempts: Vec<AttemptView>) -> TaskView {
         let request = TaskRequest::new(Work::sleep(0.0, [Number::Integer(0); 2]));
         let new = request.check(TaskId::now(), None, Timestamp(0)).unwrap();
-        TaskView { state, attempts, ..TaskView::accepted(new, Timestamp(0)).unwrap() }
+        TaskView { state, attempts, ..TaskView::accepted(&new, Timestamp(0)).unwrap() }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Doing the work of ended tasks again.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -34,12 +36,12 @@ pub(super) async fn one(
     if let Some(replay) = original.replay {
         return Ok(located(StatusCode::OK, find(&door, replay).await?));
     }
-    let task = original.again(TaskId::now());
-    let answer = door.leader()?.submit(vec![task.clone()]).await.ok_or_else(Refusal::no_leader)?;
+    let task = Arc::new(original.again(TaskId::now()));
+    let answer = door.leader()?.submit([Arc::clone(&task)]).await.ok_or_else(Refusal::no_leader)?;
     match answer.into_iter().next().map_or(Submitted::QueueFull, |(_, status)| status) {
         Submitted::Accepted(at) => {
             let view =
-                TaskView::accepted(task, at).map_err(|error| Refusal::unavailable(error.to_string()))?;
+                TaskView::accepted(&task, at).map_err(|error| Refusal::unavailable(error.to_string()))?;
             Ok(located(StatusCode::CREATED, view))
         }
         Submitted::Known => match originals(&door, vec![id]).await?.pop().and_then(|it| it.replay) {

@@ -1,6 +1,7 @@
 //! Submitting, showing, listing, cancelling and collecting tasks.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -50,22 +51,21 @@ pub(super) async fn submit(
     let key = idempotency_key(&headers)?;
     let fresh = FreshIds::of(&headers).at(0);
     let task = task::parse_task(&body)?.check(fresh, key, Timestamp::now()).map_err(Refusal::invalid)?;
-    let answer = door.leader()?.submit(vec![task.clone()]).await.ok_or_else(Refusal::no_leader)?;
+    let task = Arc::new(task);
+    let answer = door.leader()?.submit([Arc::clone(&task)]).await.ok_or_else(Refusal::no_leader)?;
     let status = answer.into_iter().next().map_or(Submitted::QueueFull, |(_, status)| status);
-    match status {
-        Submitted::Accepted(at) => {
-            let view =
-                TaskView::accepted(task, at).map_err(|error| Refusal::unavailable(error.to_string()))?;
-            Ok(located(StatusCode::CREATED, view))
-        }
-        Submitted::Known => match existing(&door, task).await? {
-            Some(Existing::Same(id)) => Ok(located(StatusCode::OK, find(&door, id).await?)),
-            Some(Existing::Different { id, fields }) => Err(Refusal::conflict(id, &fields)),
-            None => Err(Refusal::no_leader()),
-        },
-        Submitted::QueueFull => Err(Refusal::queue_full()),
-        Submitted::NoSuchPool => Err(Refusal::invalid(vec![no_such_pool()])),
-        Submitted::Refused(reason) => Err(Refusal::unavailable(reason)),
+    if let Submitted::Accepted(at) = status {
+        let view = TaskView::accepted(&task, at).map_err(|error| Refusal::unavailable(error.to_string()))?;
+        return Ok(located(StatusCode::CREATED, view));
+    }
+    // The leader knows open tasks only: one that has ended is neither of no pool nor too much.
+    match (existing(&door, vec![task]).await?.pop().flatten(), status) {
+        (Some(Existing::Same(id)), _) => Ok(located(StatusCode::OK, find(&door, id).await?)),
+        (Some(Existing::Different { id, fields }), _) => Err(Refusal::conflict(id, &fields)),
+        (None, Submitted::QueueFull) => Err(Refusal::queue_full()),
+        (None, Submitted::NoSuchPool) => Err(Refusal::invalid(vec![no_such_pool()])),
+        (None, Submitted::Refused(reason)) => Err(Refusal::unavailable(reason)),
+        (None, Submitted::Known | Submitted::Accepted(_)) => Err(Refusal::no_leader()),
     }
 }
 
@@ -88,9 +88,9 @@ pub(super) fn located(status: StatusCode, task: TaskView) -> Response {
     (status, [(LOCATION, format!("/api/v1/tasks/{}", task.id))], Json(task)).into_response()
 }
 
-async fn existing(door: &Door, task: NewTask) -> Result<Option<Existing>, Refusal> {
-    let mut found = door.read(move |store| store.existing(&[task])).await?;
-    Ok(found.pop().flatten())
+/// What the store has of these tasks, in their order.
+async fn existing(door: &Door, tasks: Vec<Arc<NewTask>>) -> Result<Vec<Option<Existing>>, Refusal> {
+    door.read(move |store| store.existing(&tasks.iter().map(|task| &**task).collect::<Vec<_>>())).await
 }
 
 pub(super) async fn find(door: &Door, id: TaskId) -> Result<TaskView, Refusal> {
@@ -116,12 +116,12 @@ pub(super) async fn submit_batch(
     }
     let fresh = FreshIds::of(&headers);
     let mut entries: Vec<Option<BatchEntry>> = Vec::with_capacity(items.len());
-    let mut tasks: Vec<(usize, NewTask)> = Vec::with_capacity(items.len());
+    let mut tasks: Vec<(usize, Arc<NewTask>)> = Vec::with_capacity(items.len());
     for (place, item) in items.into_iter().enumerate() {
         match checked(item, fresh.at(place)) {
             Ok(task) => {
                 entries.push(None);
-                tasks.push((place, task));
+                tasks.push((place, Arc::new(task)));
             }
             Err(entry) => entries.push(Some(entry)),
         }
@@ -157,42 +157,46 @@ fn refused(id: Option<TaskId>, status: u16, detail: &str, errors: Vec<FieldError
 
 async fn submit_round(
     door: &Door,
-    round: Vec<(usize, NewTask)>,
+    round: Vec<(usize, Arc<NewTask>)>,
     entries: &mut [Option<BatchEntry>],
 ) -> Result<(), Refusal> {
-    let (places, tasks): (Vec<usize>, Vec<NewTask>) = round.into_iter().unzip();
-    let copies = tasks.clone();
+    let tasks = round.iter().map(|(_, task)| Arc::clone(task));
     let statuses = door.leader()?.submit(tasks).await.ok_or_else(Refusal::no_leader)?;
-    let mut known = Vec::new();
-    for ((place, task), (id, status)) in places.into_iter().zip(copies).zip(statuses) {
-        entries[place] = Some(match status {
-            Submitted::Accepted(_) => BatchEntry { id: Some(id), status: 201, error: None },
-            Submitted::Known => {
-                known.push((place, task));
-                continue;
+    let mut rest = Vec::new();
+    for ((place, task), (id, status)) in round.into_iter().zip(statuses) {
+        match status {
+            Submitted::Accepted(_) => {
+                entries[place] = Some(BatchEntry { id: Some(id), status: 201, error: None });
             }
-            Submitted::QueueFull => {
-                refused(Some(id), 429, "Too many tasks wait; send it again later.", Vec::new())
-            }
-            Submitted::NoSuchPool => refused(Some(id), 422, "The task is not valid.", vec![no_such_pool()]),
-            Submitted::Refused(reason) => return Err(Refusal::unavailable(reason)),
-        });
+            status => rest.push((place, task, status)),
+        }
     }
-    if known.is_empty() {
+    if rest.is_empty() {
         return Ok(());
     }
-    let (places, tasks): (Vec<usize>, Vec<NewTask>) = known.into_iter().unzip();
-    let found = door.read(move |store| store.existing(&tasks)).await?;
-    for (place, found) in places.into_iter().zip(found) {
-        entries[place] = Some(match found {
-            Some(Existing::Same(id)) => BatchEntry { id: Some(id), status: 200, error: None },
-            Some(Existing::Different { id, fields }) => {
-                refused(Some(id), 409, &taken(id, &fields), differing(&fields))
-            }
-            None => return Err(Refusal::no_leader()),
-        });
+    let found = existing(door, rest.iter().map(|(_, task, _)| Arc::clone(task)).collect()).await?;
+    for ((place, task, status), found) in rest.into_iter().zip(found) {
+        entries[place] = Some(entry_of(task.id, status, found)?);
     }
     Ok(())
+}
+
+/// The entry of a task that the leader did not accept.
+fn entry_of(id: TaskId, status: Submitted, found: Option<Existing>) -> Result<BatchEntry, Refusal> {
+    match (found, status) {
+        (Some(Existing::Same(id)), _) => Ok(BatchEntry { id: Some(id), status: 200, error: None }),
+        (Some(Existing::Different { id, fields }), _) => {
+            Ok(refused(Some(id), 409, &taken(id, &fields), differing(&fields)))
+        }
+        (None, Submitted::QueueFull) => {
+            Ok(refused(Some(id), 429, "Too many tasks wait; send it again later.", Vec::new()))
+        }
+        (None, Submitted::NoSuchPool) => {
+            Ok(refused(Some(id), 422, "The task is not valid.", vec![no_such_pool()]))
+        }
+        (None, Submitted::Refused(reason)) => Err(Refusal::unavailable(reason)),
+        (None, Submitted::Known | Submitted::Accepted(_)) => Err(Refusal::no_leader()),
+    }
 }
 
 /// What is no id is the id of no task.

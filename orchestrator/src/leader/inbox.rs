@@ -48,7 +48,7 @@ const SUBMISSIONS: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Submission {
     /// Checked tasks whose ids differ from each other.
-    pub(crate) tasks: Vec<NewTask>,
+    pub(crate) tasks: Vec<Arc<NewTask>>,
     /// One entry for each, in their order, when all of them are on disk.
     pub(crate) reply: oneshot::Sender<Vec<(TaskId, Submitted)>>,
 }
@@ -233,7 +233,11 @@ impl Handle {
     }
 
     /// Submits tasks and waits until they are on disk.
-    pub(crate) async fn submit(&self, tasks: Vec<NewTask>) -> Option<Vec<(TaskId, Submitted)>> {
+    pub(crate) async fn submit(
+        &self,
+        tasks: impl IntoIterator<Item: Into<Arc<NewTask>>>,
+    ) -> Option<Vec<(TaskId, Submitted)>> {
+        let tasks = tasks.into_iter().map(Into::into).collect();
         let (reply, answer) = oneshot::channel();
         self.submissions.send(Submission { tasks, reply }).await.ok()?;
         answer.await.ok()

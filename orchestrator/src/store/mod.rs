@@ -102,7 +102,7 @@ pub(crate) trait Reader: Send + Sync + 'static {
     fn task_at_once(&self, id: TaskId) -> Option<Result<Option<TaskView>>>;
 
     /// For each of `tasks`, in order: what the store has under its idempotency key or its id.
-    fn existing(&self, tasks: &[NewTask]) -> Result<Vec<Option<Existing>>>;
+    fn existing(&self, tasks: &[&NewTask]) -> Result<Vec<Option<Existing>>>;
 
     /// What a worker has to know to run these. Unknown ids are left out. Waits for no page.
     fn specs(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, Workload)>>;

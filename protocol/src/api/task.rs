@@ -183,14 +183,14 @@ pub struct TaskView {
 
 impl TaskView {
     /// A task that has just been accepted.
-    pub fn accepted(task: NewTask, at: Timestamp) -> Result<Self, serde_json::Error> {
+    pub fn accepted(task: &NewTask, at: Timestamp) -> Result<Self, serde_json::Error> {
         Ok(Self {
             id: task.id,
             kind: task.spec.work.kind(),
             spec: serde_json::value::to_raw_value(&task.spec)?,
-            pool: task.pool,
-            group: task.group,
-            labels: task.labels,
+            pool: task.pool.clone(),
+            group: task.group.clone(),
+            labels: task.labels.clone(),
             priority: task.priority,
             not_before: task.not_before,
             progress: None,

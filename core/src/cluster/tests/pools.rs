@@ -49,7 +49,7 @@ impl World {
         let mut task = self.new_task(3);
         task.pool = pool.into();
         let id = task.id;
-        let receipt = self.tell(Input::Submitted(vec![task])).receipts[0].1;
+        let receipt = self.tell(Input::Submitted(vec![task.into()])).receipts[0].1;
         self.save();
         (id, receipt)
     }

@@ -290,8 +290,8 @@ fn what_a_command_wrote_until_it_was_cancelled_is_kept_after_its_outcome() {
 fn submitting_twice_is_known_and_too_much_is_refused() {
     let mut c = World::with_workers(1);
     let task = c.new_task(3);
-    c.tell(Input::Submitted(vec![task.clone()]));
-    let out = c.tell(Input::Submitted(vec![task.clone()]));
+    c.tell(Input::Submitted(vec![task.clone().into()]));
+    let out = c.tell(Input::Submitted(vec![task.clone().into()]));
     assert_eq!(out.receipts, [(task.id, Receipt::Known)]);
 }
 

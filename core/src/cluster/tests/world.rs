@@ -7,6 +7,7 @@ mod starts;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clb_protocol::api::{PoolSource, TaskState, VerdictKind};
@@ -269,7 +270,7 @@ impl World {
         let mut tasks: Vec<NewTask> = (0..count).map(|_| self.new_task(max_attempts)).collect();
         tasks.iter_mut().for_each(shape);
         let ids = tasks.iter().map(|task| task.id).collect();
-        self.tell(Input::Submitted(tasks));
+        self.tell(Input::Submitted(tasks.into_iter().map(Arc::new).collect()));
         ids
     }
 

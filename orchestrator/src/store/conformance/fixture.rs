@@ -71,7 +71,7 @@ pub(super) fn new_task(id: TaskId) -> NewTask {
 }
 
 pub(super) fn accepted(seq: u64, task: NewTask) -> Change {
-    Change::TaskAccepted { seq: SubmissionSeq(seq), at: at(seq), task: Box::new(task) }
+    Change::TaskAccepted { seq: SubmissionSeq(seq), at: at(seq), task: task.into() }
 }
 
 /// Fresh tasks 1 to `count`, accepted.

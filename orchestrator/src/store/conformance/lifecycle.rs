@@ -101,7 +101,7 @@ pub(in crate::store) fn a_known_idempotency_key_is_skipped<S: Store>(open: &impl
     first.idempotency_key = Some("order 7".into());
     let again = clb_protocol::task::NewTask { id: TaskId::now(), ..first.clone() };
     commit(&store, epoch, vec![accepted(1, first.clone())]).unwrap();
-    assert_eq!(store.existing(std::slice::from_ref(&again)).unwrap(), [Some(Existing::Same(first.id))]);
+    assert_eq!(store.existing(&[&again]).unwrap(), [Some(Existing::Same(first.id))]);
     let duplicates = commit(&store, epoch, vec![accepted(2, again.clone())]).unwrap().duplicates;
     assert_eq!(duplicates, [again.id]);
     assert!(store.task(again.id).unwrap().is_none());
@@ -257,7 +257,7 @@ pub(in crate::store) fn what_is_stored_is_compared_with_what_is_submitted<S: Sto
     let fields = ["timeout", "priority", "pool", "group", "labels", "retry", "not_before"];
     expected.extend(fields.map(different));
     expected.push(same);
-    assert_eq!(store.existing(&submitted).unwrap(), expected);
+    assert_eq!(store.existing(&submitted.iter().collect::<Vec<_>>()).unwrap(), expected);
 }
 
 pub(in crate::store) fn specs_come_by_id<S: Store>(open: &impl Fn() -> S) {

@@ -27,7 +27,7 @@ pub(in crate::store) fn a_time_and_rests_survive_a_restart<S: Store>(open: &impl
     let view = store.task(task.id).unwrap().unwrap();
     assert_eq!(view.not_before, Some(at(500)));
     assert_eq!(view.spec.get(), serde_json::to_string(&task.spec).unwrap());
-    assert_eq!(store.existing(&[task.clone()]).unwrap(), [Some(Existing::Same(task.id))]);
+    assert_eq!(store.existing(&[&task]).unwrap(), [Some(Existing::Same(task.id))]);
 }
 
 pub(in crate::store) fn a_rest_begins_with_the_end_of_an_attempt_that_costs<S: Store>(open: &impl Fn() -> S) {

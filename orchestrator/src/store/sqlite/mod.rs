@@ -181,7 +181,7 @@ impl Reader for SqliteReader {
         self.pages.with_idle(|connection| in_snapshot(connection, |connection| tasks::one(connection, id)))
     }
 
-    fn existing(&self, tasks: &[NewTask]) -> Result<Vec<Option<Existing>>> {
+    fn existing(&self, tasks: &[&NewTask]) -> Result<Vec<Option<Existing>>> {
         self.read(|connection| tasks::existing(connection, tasks))
     }
 
@@ -263,7 +263,7 @@ macro_rules! delegate {
 
 delegate! {
     task(id: TaskId) -> Option<TaskView>;
-    existing(tasks: &[NewTask]) -> Vec<Option<Existing>>;
+    existing(tasks: &[&NewTask]) -> Vec<Option<Existing>>;
     specs(ids: &[TaskId]) -> Vec<(TaskId, Workload)>;
     tasks(filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> TaskList;
     ids(filter: &TaskFilter, before: Option<SubmissionSeq>, limit: usize) -> IdList;

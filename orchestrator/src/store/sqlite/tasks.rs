@@ -31,7 +31,7 @@ pub(super) fn specs(connection: &Connection, ids: &[TaskId]) -> Result<Vec<(Task
     Ok(specs)
 }
 
-pub(super) fn existing(connection: &Connection, tasks: &[NewTask]) -> Result<Vec<Option<Existing>>> {
+pub(super) fn existing(connection: &Connection, tasks: &[&NewTask]) -> Result<Vec<Option<Existing>>> {
     let columns = "SELECT id, pool, priority, task_group, labels, spec, not_before FROM tasks";
     let mut by_id = connection.prepare_cached(&format!("{columns} WHERE id = ?"))?;
     let mut by_key = connection.prepare_cached(&format!("{columns} WHERE idempotency_key = ?"))?;

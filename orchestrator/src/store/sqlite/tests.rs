@@ -53,7 +53,7 @@ fn batch(seq: u64, bytes: usize) -> Batch {
         idempotency_key: None,
         replay_of: None,
     };
-    let task = Box::new(task);
+    let task = task.into();
     let changes = vec![Change::TaskAccepted { seq: SubmissionSeq(seq), at: Timestamp(0), task }];
     Batch { changes, ..Batch::default() }
 }

@@ -1,5 +1,6 @@
 //! Submitting, showing, listing, cancelling, replaying, explaining and collecting tasks.
 
+mod again;
 mod batches;
 mod listing;
 mod many;
