@@ -9,6 +9,7 @@ mod explain;
 mod filters;
 mod gaps;
 mod grid;
+mod held_up;
 mod interrupt;
 mod lines;
 mod list;

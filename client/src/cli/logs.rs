@@ -1,5 +1,6 @@
 //! `clb logs`: what a command writes, or the log lines that speak of a task of another kind.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use clb_client::Client;
@@ -7,6 +8,7 @@ use clb_client::protocol::api::TaskView;
 use clb_client::protocol::task::Kind;
 use clb_client::protocol::{LogSeq, TaskId};
 
+use super::held_up::told;
 use super::interrupt::interruptible;
 use super::live::{self, Gaps};
 use super::output::{Printer, json_line, safe, say};
@@ -34,7 +36,9 @@ pub(super) async fn run(options: &LogsOptions, client: &Client, printer: Printer
     let printing = async {
         match (task.kind, options.follow) {
             (Kind::Command, true) if !printer.is_json => {
-                live::follow(client, task, Gaps::Marked).await.map(|followed| followed.is_incomplete)
+                let following = Box::pin(live::follow(client, task, Gaps::Marked));
+                let followed = told(client, &Cell::new(Some(id)), None, following).await?;
+                Ok(followed.is_incomplete)
             }
             (Kind::Command, false) if !printer.is_json => live::print(client, &task).await,
             _ => lines(task, options.follow, client, printer).await.map(|()| false),

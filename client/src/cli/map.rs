@@ -4,6 +4,7 @@
 mod joblog;
 mod printing;
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -18,6 +19,7 @@ use futures::{StreamExt as _, stream};
 
 use super::asked;
 use super::batch::names::id_of;
+use super::held_up::told;
 use super::interrupt::interruptible;
 use super::lines::{self, Line, reason};
 use super::output::{Printer, remark};
@@ -94,6 +96,8 @@ struct Map<'a> {
     /// Read and not submitted yet.
     ready: VecDeque<Prepared>,
     open: HashMap<TaskId, Job>,
+    /// One of them, of which is told what holds it up.
+    watched: &'a Cell<Option<TaskId>>,
     places: u64,
     /// How many the cluster has, and how many of them it had before.
     submitted: u64,
@@ -106,6 +110,7 @@ struct Map<'a> {
 pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Printer) -> Done {
     let group = options.task.group.get_or_insert_with(|| made_up_group("map")).clone();
     let joblog = options.joblog.as_deref().map(|path| Joblog::open(path, options.resume)).transpose()?;
+    let (watched, progress) = (Cell::new(None), Progress::of_tasks_so_far());
     let mut map = Map {
         client,
         options: &options,
@@ -113,14 +118,18 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
         template: Template::new(&options.command, &options.replace)?,
         ready: VecDeque::new(),
         open: HashMap::new(),
+        watched: &watched,
         places: 0,
         submitted: 0,
         known: 0,
         printing: Printing::new(printer, options.keep_order, joblog),
-        progress: Progress::of_tasks_so_far(),
+        progress: progress.clone(),
     };
     let hint = || "what was submitted goes on".to_owned();
-    let mapped = interruptible(map.all(), hint).await;
+    let mapped = {
+        let mapping = Box::pin(map.all());
+        interruptible(told(client, &watched, Some(&progress), mapping), hint).await
+    };
     map.progress.finish();
     if let Err(failure) = mapped {
         let is_none_there = map.submitted == 0 && failure.exit_code() == REFUSED;
@@ -158,6 +167,7 @@ impl Map<'_> {
         let mut is_over = false;
         loop {
             let is_full = self.submit().await?;
+            self.watch();
             if is_over && self.open.is_empty() && self.ready.is_empty() {
                 return Ok(());
             }
@@ -178,6 +188,13 @@ impl Map<'_> {
                 }
                 Some(outcome) = outcomes.next(), if !self.open.is_empty() => self.collect(outcome?.task)?,
             }
+        }
+    }
+
+    fn watch(&mut self) {
+        let is_open = self.watched.get().is_some_and(|id| self.open.contains_key(&id));
+        if !is_open {
+            self.watched.set(self.open.keys().next().copied());
         }
     }
 

@@ -16,7 +16,8 @@ const PRINTED: &str = "{spinner} {human_pos} printed, {rate} ({elapsed})";
 const ENDED: &str = "{bar:30} {human_pos} of {human_len} ended, {rate}, {eta} left";
 const READING: &str = "{spinner} {human_pos} of {human_len} ended and more to come, {rate}";
 
-/// See the module.
+/// See the module. Clones are of the same line.
+#[derive(Clone)]
 pub(super) struct Progress {
     bar: ProgressBar,
     begun: Instant,

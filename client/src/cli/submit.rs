@@ -1,5 +1,6 @@
 //! `clb submit`: one task.
 
+use std::cell::Cell;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clb_client::{Client, Error};
 
 use super::asked;
 use super::gaps::is_incomplete;
+use super::held_up::told;
 use super::interrupt::interruptible;
 use super::live::{self, Gaps};
 use super::output::{Printer, document, remark, say};
@@ -144,12 +146,14 @@ async fn wait(options: &SubmitOptions, client: &Client, printer: Printer) -> Don
     let task = submit(options, client).await?;
     let id = task.id;
     let hint = || format!("task {id} goes on; come back with `clb logs -f {id}` or `clb wait {id}`");
+    let open = Cell::new(Some(id));
     if printer.is_json {
-        let ended = interruptible(until_ended(client, id), hint).await?;
+        let ended = interruptible(told(client, &open, None, until_ended(client, id)), hint).await?;
         document(&ended)?;
         return Ok(code_with(&ended, is_incomplete(&ended)));
     }
-    let followed = interruptible(live::follow(client, task, Gaps::Unmarked), hint).await?;
+    let following = Box::pin(live::follow(client, task, Gaps::Unmarked));
+    let followed = interruptible(told(client, &open, None, following), hint).await?;
     explain_end(&followed.task);
     Ok(code_with(&followed.task, followed.is_incomplete))
 }

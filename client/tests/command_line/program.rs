@@ -77,6 +77,16 @@ pub(crate) async fn written(child: &mut Child, length: usize) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// Waits until it has remarked this, and gives all that it has remarked until then.
+pub(crate) async fn remarked(child: &mut Child, text: &str) -> String {
+    let mut remarks = Vec::new();
+    let stderr = child.stderr.as_mut().unwrap();
+    while !String::from_utf8_lossy(&remarks).contains(text) {
+        assert_ne!(stderr.read_buf(&mut remarks).await.unwrap(), 0, "{}", String::from_utf8_lossy(&remarks));
+    }
+    String::from_utf8(remarks).unwrap()
+}
+
 /// Ctrl-C.
 pub(crate) fn interrupt(child: &Child) {
     let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();

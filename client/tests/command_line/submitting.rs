@@ -1,6 +1,8 @@
 use serde_json::json;
 
-use crate::program::{clb, clb_of, ended, finish, interrupt, nobody, run, run_with_input, written};
+use crate::program::{
+    clb, clb_of, ended, finish, interrupt, nobody, remarked, run, run_with_input, start_with_input, written,
+};
 use crate::stand_in::worker::shell;
 use crate::stand_in::{Manner, StandIns};
 
@@ -107,6 +109,33 @@ async fn waiting_survives_the_death_of_the_leader() {
     cluster.run_all_backwards(shell);
     let done = finish(child).await;
     assert_eq!((done.code, done.stdout.as_str()), (0, "a\n"), "{done:?}");
+}
+
+/// Waits for a task that is held up.
+async fn is_told_why_it_waits(arguments: &[&str]) {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.memory().waits_for =
+        Some(("pool_paused", "It waits for the pool p: it is paused. Resume the pool."));
+    let line = r#"{"kind": "command", "command": ["echo"]}"#;
+    let mut child = start_with_input(&cluster, arguments, line).await;
+    let said = remarked(&mut child, "Resume the pool.\n").await;
+    assert!(said.contains(": It waits for the pool p: it is paused."), "{said}");
+    // Asked again it is the same.
+    let questions = |asked: Vec<String>| asked.iter().filter(|asked| asked.ends_with("/explain")).count();
+    cluster.until(|_| questions(cluster.all[0].asked()) > 1).await;
+    interrupt(&child);
+    let done = finish(child).await;
+    assert_eq!((done.code, done.stderr.contains("it is paused")), (130, false), "{done:?}");
+}
+
+#[tokio::test]
+async fn what_holds_a_task_up_is_told_once_to_whoever_waits_for_it() {
+    tokio::join!(
+        is_told_why_it_waits(&["submit", "--wait", "--", "echo"]),
+        is_told_why_it_waits(&["submit", "--wait", "--json", "--sleep", "1"]),
+        is_told_why_it_waits(&["map", "--", "echo"]),
+        is_told_why_it_waits(&["batch", "-", "--wait"]),
+    );
 }
 
 #[tokio::test]

@@ -59,6 +59,8 @@ pub(crate) struct Memory {
     /// How many tasks such an order fits.
     pub(crate) fits: u64,
     pub(crate) pools: Vec<Value>,
+    /// What a task that waits waits for, where it is not a free slot.
+    pub(crate) waits_for: Option<(&'static str, &'static str)>,
     /// The most tasks that were open at the same time.
     pub(crate) most_open: usize,
     /// So many further tasks find no room in the queue.

@@ -69,13 +69,14 @@ impl Memory {
     }
 }
 
-async fn explain(Path(id): Path<String>) -> Json<Value> {
+async fn explain(State(face): State<Face>, Path(id): Path<String>) -> Json<Value> {
+    let waits_for = face.shared.memory.lock().unwrap().waits_for;
+    let (reason, detail) = waits_for.unwrap_or(("no_free_slot", "every worker is full"));
     let candidate = json!({
         "worker": "worker-1", "state": "ready", "free_slots": 0, "slots": 16, "score": null, "is_eligible": false,
         "reason": "it is full",
     });
-    let waiting =
-        json!({ "reason": "no_free_slot", "detail": "every worker is full", "until": null, "ahead": 7 });
+    let waiting = json!({ "reason": reason, "detail": detail, "until": null, "ahead": 7 });
     Json(json!({
         "id": id, "state": "queued", "summary": "It waits for a free slot.", "waiting": waiting, "placement": null,
         "candidates": [candidate],

@@ -1,5 +1,6 @@
 //! The tasks of a batch that have not ended yet: 16 bytes each, by their groups.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
 
@@ -9,6 +10,7 @@ use clb_client::{Client, TaskFilter};
 use futures::StreamExt as _;
 
 use super::super::gaps::is_incomplete;
+use super::super::held_up;
 use super::super::progress::Progress;
 use super::Ended;
 use crate::failure::Failure;
@@ -84,12 +86,28 @@ impl Waiting {
     pub(super) async fn until_ended(self, client: &Client) -> Result<Ended, Failure> {
         let total: usize = self.groups.values().map(HashSet::len).sum();
         let progress = Progress::of_tasks(total as u64);
+        let watched = Cell::new(None);
+        let collecting = self.collect(client, &progress, &watched);
+        let ended = held_up::told(client, &watched, Some(&progress), collecting).await?;
+        progress.finish();
+        Ok(ended)
+    }
+
+    async fn collect(
+        self,
+        client: &Client,
+        progress: &Progress,
+        watched: &Cell<Option<TaskId>>,
+    ) -> Result<Ended, Failure> {
         let mut ended = Ended::default();
         for (group, open) in self.groups {
             let mut standing = Standing { open, ..Standing::default() };
             let mut outcomes = pin!(client.outcomes(OutcomeSeq(0), Some(&group)));
             loop {
                 while !standing.open.is_empty() {
+                    if watched.get().is_none_or(|id| !standing.open.contains(&id)) {
+                        watched.set(standing.open.iter().next().copied());
+                    }
                     let Some(outcome) = outcomes.next().await else { break };
                     if standing.take(&outcome?.task) {
                         progress.advance(1);
@@ -106,7 +124,6 @@ impl Waiting {
                 *if state == TaskState::Cancelled { &mut ended.cancelled } else { &mut ended.failed } += 1;
             }
         }
-        progress.finish();
         Ok(ended)
     }
 }
