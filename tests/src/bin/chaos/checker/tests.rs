@@ -11,7 +11,7 @@ fn seven() -> Expected {
 
 fn task(id: TaskId, state: TaskState) -> TaskView {
     let new = sleep(0.0).check(id, None, Timestamp(0)).unwrap();
-    let mut task = TaskView::accepted(new, Timestamp(0)).unwrap();
+    let mut task = TaskView::accepted(&new, Timestamp(0)).unwrap();
     (task.id, task.state, task.finished_at) = (id, state, Some(Timestamp(9)));
     if state == TaskState::Succeeded {
         task.result = Some(RawValue::from_string(r#"{"sum":7}"#.to_owned()).unwrap());
