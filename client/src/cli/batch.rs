@@ -98,7 +98,7 @@ pub(super) async fn run(options: BatchOptions, client: &Client, printer: Printer
     ));
     let mut code = code.unwrap_or(OK);
     if let Some(waiting) = waiting {
-        let ended = interruptible(waiting.until_ended(client), hint).await?;
+        let ended = interruptible(Box::pin(waiting.until_ended(client)), hint).await?;
         remark(format!(
             "{} succeeded, {} failed, {} cancelled",
             ended.succeeded, ended.failed, ended.cancelled

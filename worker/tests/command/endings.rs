@@ -64,7 +64,7 @@ async fn what_cannot_be_started_says_why_and_is_no_exit_code() {
     let mut bench = Bench::new();
     for (program, words) in cases {
         let failure = bench.fail(command(&[program])).await;
-        assert_eq!(failure.cause, Cause::Error);
+        assert_eq!(failure.cause, Cause::CannotStart);
         assert!(failure.error.starts_with(&format!("cannot start: {words}")), "{}", failure.error);
         assert!(failure.result.is_none());
     }
