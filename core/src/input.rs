@@ -13,6 +13,7 @@ use clb_protocol::{
 };
 
 use crate::build::{Build, Builds};
+use crate::clock::Moment;
 use crate::fleet::{Remains, Standing};
 use crate::task::RunningAttempt;
 
@@ -131,7 +132,7 @@ pub enum Input {
         /// The containers.
         seen: Vec<SeenWorker>,
         /// When Docker was asked: what changed since then is newer than this.
-        asked_at: Timestamp,
+        asked_at: Moment,
     },
     /// What containers are made of now.
     BuildsSeen {
@@ -179,7 +180,7 @@ pub enum Input {
     },
     /// The cluster is being taken down: give everything back and make no more containers.
     Retired,
-    /// The leader itself did not run for a while, or the clock was set forward: silence says nothing.
+    /// The leader itself did not run for a while: silence says nothing.
     Resumed,
     /// Nothing else happened, but a deadline came.
     TimePassed,

@@ -8,6 +8,7 @@
 //! Not here: how a change is stored, how an order is sent, how a container is made.
 
 pub mod build;
+pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod fleet;

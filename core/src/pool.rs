@@ -8,6 +8,7 @@ use clb_protocol::pool::{Placement, PoolSpec};
 use clb_protocol::{PoolName, PoolVersion, SlotNo, Timestamp};
 
 use crate::build::Builds;
+use crate::clock::Moment;
 use crate::fleet::Slot;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -48,7 +49,7 @@ pub enum Image {
         /// How often in a row that failed.
         failures: u32,
         /// When it is looked for again.
-        retry_at: Timestamp,
+        retry_at: Moment,
     },
 }
 
@@ -147,7 +148,7 @@ impl Pool {
     }
 
     /// Takes in that the image cannot be had.
-    pub fn fail_image(&mut self, reason: String, now: Timestamp) {
+    pub fn fail_image(&mut self, reason: String, now: Moment) {
         let Image::Preparing { failures } = self.image else { return };
         let wait = FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LAST_RETRY);
         self.image = Image::Failed { reason, failures: failures + 1, retry_at: now + wait };
@@ -164,7 +165,7 @@ impl Pool {
 
     /// Whether the image is to be looked for now.
     #[must_use]
-    pub fn image_is_due(&self, now: Timestamp) -> Option<u32> {
+    pub fn image_is_due(&self, now: Moment) -> Option<u32> {
         match self.image {
             Image::Wanted { failures } => Some(failures),
             Image::Failed { failures, retry_at, .. } => (retry_at <= now).then_some(failures),
@@ -220,9 +221,9 @@ mod tests {
         let mut waits = Vec::new();
         for failures in 0..9 {
             pool.image = Image::Preparing { failures };
-            pool.fail_image("no".into(), Timestamp(0));
+            pool.fail_image("no".into(), Moment::ORIGIN);
             let Image::Failed { retry_at, .. } = pool.image else { panic!() };
-            waits.push(retry_at.since(Timestamp(0)).as_secs());
+            waits.push(retry_at.since(Moment::ORIGIN).as_secs());
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }

@@ -2,6 +2,7 @@
 //! its own that only reads the store.
 
 mod app;
+mod clock;
 mod config;
 mod database;
 mod definitions;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use clb_core::clock::Moment;
 use clb_protocol::api::{MemberView, Role};
 use clb_protocol::link::StandbyHello;
 use clb_protocol::{ContainerId, MemberName, Timestamp};
 
+use crate::clock;
 use crate::store::Member;
 
 /// A standby speaks every second.
@@ -18,21 +20,21 @@ const SILENCE: Duration = Duration::from_secs(2);
 struct Entry {
     role: Role,
     since: Timestamp,
-    heard_at: Timestamp,
+    heard_at: Moment,
     container: ContainerId,
     url: String,
     public_url: String,
 }
 
 impl Entry {
-    fn is_silent(&self, now: Timestamp) -> bool {
+    fn is_silent(&self, now: Moment) -> bool {
         self.heard_at + SILENCE <= now
     }
 
     /// What it is, and since when: one that stands by and says nothing could not take over.
-    fn role_at(&self, now: Timestamp) -> (Role, Timestamp) {
+    fn role_at(&self, now: Moment) -> (Role, Timestamp) {
         if self.role == Role::Standby && self.is_silent(now) {
-            (Role::Down, self.heard_at)
+            (Role::Down, self.heard_at.at)
         } else {
             (self.role, self.since)
         }
@@ -54,7 +56,7 @@ impl Roster {
                 Entry {
                     role: Role::Down,
                     since: Timestamp::now(),
-                    heard_at: Timestamp::now(),
+                    heard_at: clock::now(),
                     container: member.container.clone(),
                     url: member.url.clone(),
                     public_url: member.public_url.clone(),
@@ -68,7 +70,7 @@ impl Roster {
         let entry = Entry {
             role: Role::Standby,
             since: Timestamp::now(),
-            heard_at: Timestamp::now(),
+            heard_at: clock::now(),
             container: hello.container.clone(),
             url: hello.url.clone(),
             public_url: hello.public_url.clone(),
@@ -94,24 +96,24 @@ impl Roster {
     }
 
     /// Notes that a standby said something.
-    pub(crate) fn hear(&self, name: &MemberName, now: Timestamp) {
+    pub(crate) fn hear(&self, name: &MemberName, now: Moment) {
         if let Some(entry) = self.entries().get_mut(name) {
             if entry.is_silent(now) {
-                entry.since = now;
+                entry.since = now.at;
             }
             entry.heard_at = now;
         }
     }
 
     /// Gives the standbys the time to speak that the leader did not listen.
-    pub(crate) fn excuse_silence(&self, now: Timestamp) {
+    pub(crate) fn excuse_silence(&self, now: Moment) {
         for entry in self.entries().values_mut() {
             entry.heard_at = now;
         }
     }
 
     /// Whether there are standbys and none of them was heard for long.
-    pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_silent(&self, now: Moment) -> bool {
         let entries = self.entries();
         let mut standbys = entries.values().filter(|entry| entry.role == Role::Standby).peekable();
         standbys.peek().is_some() && standbys.all(|entry| entry.is_silent(now))
@@ -124,7 +126,7 @@ impl Roster {
 
     /// All of them, by name.
     pub(crate) fn views(&self) -> Vec<MemberView> {
-        let now = Timestamp::now();
+        let now = clock::now();
         let view = |(name, entry): (&MemberName, &Entry)| {
             let (role, since) = entry.role_at(now);
             MemberView { name: name.clone(), role, url: entry.public_url.clone(), since }
@@ -155,7 +157,7 @@ impl Roster {
 
     /// Whether another orchestrator could take over.
     pub(crate) fn has_standby(&self) -> bool {
-        let now = Timestamp::now();
+        let now = clock::now();
         self.entries().values().any(|entry| entry.role_at(now).0 == Role::Standby)
     }
 
@@ -195,9 +197,9 @@ mod tests {
     #[test]
     fn standbys_that_are_not_heard_are_silent_and_nobody_is_not() {
         let roster = Roster::default();
-        assert!(!roster.is_silent(Timestamp::now() + SILENCE));
+        assert!(!roster.is_silent(clock::now() + SILENCE));
         roster.join(&hello("new"));
-        let later = Timestamp::now() + SILENCE;
+        let later = clock::now() + SILENCE;
         assert!(roster.is_silent(later));
         roster.hear(&"o-2".into(), later);
         assert!(!roster.is_silent(later));
@@ -207,13 +209,13 @@ mod tests {
     fn a_standby_that_is_not_heard_is_down_until_it_is_heard_again() {
         let roster = Roster::default();
         roster.join(&hello("new"));
-        let before = Timestamp(Timestamp::now().0 - SILENCE.as_micros() as i64);
+        let before = clock::now().before(SILENCE);
         roster.hear(&"o-2".into(), before);
-        assert_eq!((roster.views()[0].role, roster.views()[0].since), (Role::Down, before));
+        assert_eq!((roster.views()[0].role, roster.views()[0].since), (Role::Down, before.at));
         assert!(!roster.has_standby());
-        let now = Timestamp::now();
+        let now = clock::now();
         roster.hear(&"o-2".into(), now);
-        assert_eq!((roster.views()[0].role, roster.views()[0].since), (Role::Standby, now));
+        assert_eq!((roster.views()[0].role, roster.views()[0].since), (Role::Standby, now.at));
         assert!(roster.has_standby());
     }
 

@@ -11,6 +11,8 @@
 //! The client and the database container hold no link; they hand in their log lines with
 //! `POST /link/v1/logs` and a [`LogHandIn`] body.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -100,6 +102,9 @@ pub struct Running {
     /// When it was received.
     #[serde(with = "micros")]
     pub started_at: Timestamp,
+    /// How long ago that was, measured and not by the clock on the wall.
+    #[serde(default)]
+    pub ran_for: Duration,
 }
 
 /// What an attempt gave.

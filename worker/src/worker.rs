@@ -178,7 +178,7 @@ impl Worker {
             Event::Found(found) => self.handle_found(found, now),
             Event::Asked(Ask::Leave) => self.agent.handle_leave(now),
             // Who asked and went away needs no answer.
-            Event::Asked(Ask::View(answer)) => drop(answer.send(self.agent.view())),
+            Event::Asked(Ask::View(answer)) => drop(answer.send(self.agent.view(now))),
             Event::Asked(Ask::Read(question)) => self.read(question, now),
             Event::Asked(Ask::Flip(answer)) => drop(answer.send(self.agent.flip(new_incarnation(), now))),
             Event::Room | Event::Time => {}
@@ -272,7 +272,7 @@ impl Worker {
         if self.seeking.as_ref().is_some_and(|seeking| seeking.elsewhere == elsewhere) {
             return;
         }
-        let greeting = self.agent.greet();
+        let greeting = self.agent.greet(Now::read());
         let hello = match link::line_of(&mut self.buffer, &greeting.hello) {
             Ok(hello) => hello,
             Err(error) => return tracing::error!("Cannot write the first line of a link: {error}"),

@@ -1,9 +1,10 @@
 //! Gives waiting tasks to workers with free slots. Tasks are bound as late as possible: they wait
 //! here and never on a worker.
 
-use clb_protocol::{AttemptNo, PoolName, TaskId, Timestamp};
+use clb_protocol::{AttemptNo, PoolName, TaskId};
 
-use crate::fleet::{Link, Slot, Stage, Worker};
+use crate::clock::Moment;
+use crate::fleet::{Held, Link, Slot, Stage, Worker};
 use crate::output::{Change, Note, Order, Output};
 use crate::placement::{Candidate, Placed, Shortlist, choose};
 use crate::task::{Phase, RunningAttempt};
@@ -11,7 +12,7 @@ use crate::task::{Phase, RunningAttempt};
 use super::{Cluster, DOUBT, SlotKey};
 
 impl Cluster {
-    pub(super) fn dispatch(&mut self, now: Timestamp, out: &mut Output) {
+    pub(super) fn dispatch(&mut self, now: Moment, out: &mut Output) {
         if self.retired || !self.has_settled(now) || !self.store_available {
             return;
         }
@@ -26,7 +27,7 @@ impl Cluster {
         }
     }
 
-    fn dispatch_pool(&mut self, pool: &PoolName, now: Timestamp, out: &mut Output) {
+    fn dispatch_pool(&mut self, pool: &PoolName, now: Moment, out: &mut Output) {
         let Some(policy) = self.pools.get(pool).map(|pool| pool.spec.placement) else { return };
         let of_pool = || {
             let slots = self.pool_slots(pool);
@@ -45,7 +46,7 @@ impl Cluster {
             free -= 1;
             let list = Shortlist::new(&candidates, choice, id);
             if let Some(attempt) = self.give(id, &keys[choice.index], now, out) {
-                let placed = Placed { attempt, pool: pool.clone(), policy: choice.policy, at: now, list };
+                let placed = Placed { attempt, pool: pool.clone(), policy: choice.policy, at: now.at, list };
                 self.placements.remember(id, placed);
             }
             if let Some(renewed) = self.slots.get(&keys[choice.index]).and_then(|slot| candidate(slot, now)) {
@@ -56,7 +57,7 @@ impl Cluster {
         }
     }
 
-    fn give(&mut self, id: TaskId, key: &SlotKey, now: Timestamp, out: &mut Output) -> Option<AttemptNo> {
+    fn give(&mut self, id: TaskId, key: &SlotKey, now: Moment, out: &mut Output) -> Option<AttemptNo> {
         let slot = self.slots.get_mut(key)?;
         let worker_id = slot.worker_id();
         let port = slot.port;
@@ -66,13 +67,13 @@ impl Cluster {
         worker.last_given = self.given;
         worker.load.reserve();
         let attempt = task.last_attempt.next();
-        worker.running.insert(id, attempt);
+        worker.running.insert(id, Held { attempt, since: now });
         task.last_attempt = attempt;
         task.phase = Phase::Running(Box::new(RunningAttempt {
             attempt,
             worker: worker_id.clone(),
             epoch: self.epoch,
-            started_at: now,
+            started_at: now.at,
         }));
         self.running += 1;
         out.orders.push((link, Order::Run(id, attempt)));
@@ -82,13 +83,13 @@ impl Cluster {
             attempt,
             worker: worker_id,
             epoch: self.epoch,
-            at: now,
+            at: now.at,
         });
         Some(attempt)
     }
 
     /// Whether it is known who holds what, so that nothing is run again that still runs.
-    fn has_settled(&mut self, now: Timestamp) -> bool {
+    fn has_settled(&mut self, now: Moment) -> bool {
         if let Some(settling) = self.settling {
             let awaited = |slot: &Slot| match &slot.stage {
                 Stage::Up(worker) => matches!(worker.link, Link::Awaited { .. }),
@@ -104,7 +105,7 @@ impl Cluster {
 }
 
 /// The worker of a slot that may get a task as soon as it has a free slot.
-pub(super) fn candidate(slot: &Slot, now: Timestamp) -> Option<Candidate> {
+pub(super) fn candidate(slot: &Slot, now: Moment) -> Option<Candidate> {
     let is_full =
         |worker: &Worker| worker.leaving_since.is_none() && worker.running.len() >= worker.slots.into();
     let worker = slot.worker().filter(|_| slot.takes_tasks())?;

@@ -1,11 +1,14 @@
 //! Why a task waits, or why it runs where it runs. Nothing is decided here: it reads what the decisions
 //! were made of.
 
+use std::time::Duration;
+
 use clb_protocol::api::{
     CandidateView, Explanation, PlacementView, PoolState, TaskState, WaitReason, Waiting, WorkerState,
 };
 use clb_protocol::{PoolName, TaskId, Timestamp, ids};
 
+use crate::clock::Moment;
 use crate::fleet::{Slot, Stage};
 use crate::placement::{Candidate, Placed, Policy, Seen, choose, rank};
 use crate::pool::{Image, Pool};
@@ -29,7 +32,7 @@ impl Cluster {
     /// Why an open task stands where it stands; `None` for one that is not known to be on disk, or that
     /// has ended.
     #[must_use]
-    pub fn explain(&self, id: TaskId, now: Timestamp) -> Option<Explanation> {
+    pub fn explain(&self, id: TaskId, now: Moment) -> Option<Explanation> {
         let task = self.tasks.get(&id)?;
         let placed = self.placements.get(id).filter(|placed| placed.attempt == task.last_attempt);
         let placement = placed.map(placement_view);
@@ -39,14 +42,14 @@ impl Cluster {
                 return Some(Explanation {
                     id,
                     state: TaskState::Running,
-                    summary: runs(running, placed, now),
+                    summary: runs(running, self.ran_for(id, running, now), placed),
                     waiting: None,
                     placement,
                     candidates: placed.map(candidates_then).unwrap_or_default(),
                 });
             }
             Phase::Deferred { until } => put_off(*until),
-            Phase::Resting { until } => rests(task, *until, now),
+            Phase::Resting { until } => rests(task, **until, now),
             Phase::Undecided(lost) => undecided(lost),
             Phase::Queued => self.queued(id, task, now),
         };
@@ -67,11 +70,11 @@ impl Cluster {
         Some((placement_view(placed), candidates_then(placed)))
     }
 
-    fn queued(&self, id: TaskId, task: &Task, now: Timestamp) -> (Waiting, String) {
+    fn queued(&self, id: TaskId, task: &Task, now: Moment) -> (Waiting, String) {
         let ahead = self.queue.ahead(id, task) as u64;
         let obstacle = self
             .obstacle_of_pool(&task.pool, now)
-            .or_else(|| self.obstacle_of_all())
+            .or_else(|| self.obstacle_of_all(now))
             .unwrap_or_else(|| self.obstacle_of_workers(&task.pool, ahead, now));
         let Obstacle { reason, wait, remedy, until } = obstacle;
         let others = match ahead {
@@ -84,7 +87,7 @@ impl Cluster {
     }
 
     /// What the state of a pool itself holds up: this is the place for every such reason.
-    fn obstacle_of_pool(&self, name: &PoolName, now: Timestamp) -> Option<Obstacle> {
+    fn obstacle_of_pool(&self, name: &PoolName, now: Moment) -> Option<Obstacle> {
         let Some(pool) = self.pools.get(name).filter(|pool| !pool.is_removing) else {
             return Some(Obstacle {
                 reason: WaitReason::NoSuchPool,
@@ -111,7 +114,7 @@ impl Cluster {
             .or(pool.reason.as_ref())
             .map_or(String::new(), |reason| format!(": {reason}"));
         let until = match pool.image {
-            Image::Failed { retry_at, .. } => Some(retry_at),
+            Image::Failed { retry_at, .. } => Some(now.foretell(retry_at)),
             _ => self.next_try(name, now),
         };
         Some(Obstacle {
@@ -125,7 +128,7 @@ impl Cluster {
         })
     }
 
-    fn obstacle_of_all(&self) -> Option<Obstacle> {
+    fn obstacle_of_all(&self, now: Moment) -> Option<Obstacle> {
         if !self.store_available {
             return Some(Obstacle {
                 reason: WaitReason::StoreUnavailable,
@@ -148,11 +151,11 @@ impl Cluster {
             reason: WaitReason::Settling,
             wait: "for the new leader, which still asks the workers who runs what".to_owned(),
             remedy: "That takes a second at most.",
-            until: Some(settling.until),
+            until: Some(now.foretell(settling.until)),
         })
     }
 
-    fn obstacle_of_workers(&self, pool: &PoolName, ahead: u64, now: Timestamp) -> Obstacle {
+    fn obstacle_of_workers(&self, pool: &PoolName, ahead: u64, now: Moment) -> Obstacle {
         let slots = || self.pool_slots(pool);
         let ready: Vec<Candidate> = slots().filter_map(|slot| candidate(slot, now)).collect();
         if ready.is_empty() {
@@ -189,15 +192,23 @@ impl Cluster {
     }
 
     /// When the next worker is made that backs off now.
-    fn next_try(&self, pool: &PoolName, now: Timestamp) -> Option<Timestamp> {
+    fn next_try(&self, pool: &PoolName, now: Moment) -> Option<Timestamp> {
         let tries = self.pool_slots(pool).filter_map(|slot| match slot.stage {
             Stage::Vacant { not_before } if not_before > now => Some(not_before),
             _ => None,
         });
-        tries.min()
+        tries.min().map(|next| now.foretell(next))
     }
 
-    fn candidates_now(&self, pool: &PoolName, id: TaskId, now: Timestamp) -> Vec<CandidateView> {
+    /// How long an attempt has run, as far as this leader could measure it.
+    fn ran_for(&self, id: TaskId, running: &RunningAttempt, now: Moment) -> Duration {
+        let slot = self.slots.get(&(running.worker.pool.clone(), running.worker.slot));
+        let held = slot.and_then(Slot::worker).and_then(|worker| worker.running.get(&id));
+        let held = held.filter(|held| held.attempt == running.attempt);
+        held.map_or_else(|| now.at.since(running.started_at), |held| now.since(held.since))
+    }
+
+    fn candidates_now(&self, pool: &PoolName, id: TaskId, now: Moment) -> Vec<CandidateView> {
         let slots: Vec<&Slot> = self.pool_slots(pool).collect();
         let may_get: Vec<Option<Candidate>> = slots.iter().map(|slot| candidate(slot, now)).collect();
         let ready: Vec<Candidate> = may_get.iter().flatten().copied().collect();
@@ -271,8 +282,9 @@ fn put_off(until: Timestamp) -> (Waiting, String) {
     (waiting, format!("Waits for its time: it is not to run before {until}."))
 }
 
-fn rests(task: &Task, until: Timestamp, now: Timestamp) -> (Waiting, String) {
+fn rests(task: &Task, until: Moment, now: Moment) -> (Waiting, String) {
     let (spent, most, left) = (task.spent, task.max_attempts, until.since(now).as_secs_f64());
+    let until = now.foretell(until);
     let detail = format!(
         "Attempt {} failed or was lost, so it waits a little before the next one; its `retry` says how long.",
         task.last_attempt
@@ -292,8 +304,8 @@ fn undecided(lost: &RunningAttempt) -> (Waiting, String) {
     (waiting, format!("Waits for the verdict on its last attempt, which was lost with {worker}."))
 }
 
-fn runs(running: &RunningAttempt, placed: Option<&Placed>, now: Timestamp) -> String {
-    let seconds = now.since(running.started_at).as_secs_f64();
+fn runs(running: &RunningAttempt, ran_for: Duration, placed: Option<&Placed>) -> String {
+    let seconds = ran_for.as_secs_f64();
     let (worker, attempt) = (running.worker.name(), running.attempt);
     match placed {
         Some(placed) => format!(

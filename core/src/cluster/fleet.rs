@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clb_protocol::api::{Obituary, Verdict, VerdictKind};
-use clb_protocol::{AttemptNo, ContainerId, TaskId, Timestamp, WorkerId};
+use clb_protocol::{AttemptNo, ContainerId, TaskId, WorkerId};
 
-use crate::fleet::{Course, Link, Remains, Slot, Stage, Standing, Worker, is_by_hand, judge};
+use crate::clock::Moment;
+use crate::fleet::{Course, Held, Link, Remains, Slot, Stage, Standing, Worker, is_by_hand, judge};
 use crate::input::SeenWorker;
 use crate::output::{Change, FleetAction, Note, Order, Output};
 use crate::pool::Image;
@@ -16,7 +17,7 @@ use super::{Cluster, SlotKey, TIMEOUT_CHECK};
 
 impl Cluster {
     /// Makes a container for every slot that may have one now.
-    pub(super) fn fill_vacant_slots(&mut self, now: Timestamp, out: &mut Output) {
+    pub(super) fn fill_vacant_slots(&mut self, now: Moment, out: &mut Output) {
         if !self.observed || self.retired {
             return;
         }
@@ -55,7 +56,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn take_started(&mut self, worker: &WorkerId, id: ContainerId, now: Timestamp) {
+    pub(super) fn take_started(&mut self, worker: &WorkerId, id: ContainerId, now: Moment) {
         let Some(slot) = self.slot_of(worker) else { return };
         if matches!(slot.stage, Stage::Starting { .. }) {
             let reason = slot.reason.take();
@@ -63,13 +64,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn take_failed(
-        &mut self,
-        worker: &WorkerId,
-        reason: String,
-        now: Timestamp,
-        out: &mut Output,
-    ) {
+    pub(super) fn take_failed(&mut self, worker: &WorkerId, reason: String, now: Moment, out: &mut Output) {
         let Some(slot) = self.slot_of(worker) else { return };
         if !matches!(slot.stage, Stage::Starting { .. }) {
             return;
@@ -88,7 +83,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn take_death(&mut self, worker: &WorkerId, now: Timestamp, out: &mut Output) {
+    pub(super) fn take_death(&mut self, worker: &WorkerId, now: Moment, out: &mut Output) {
         let key = (worker.pool.clone(), worker.slot);
         if !self.observed {
             self.early_deaths.insert(worker.clone());
@@ -101,7 +96,7 @@ impl Cluster {
     }
 
     /// Gives a slot's container up: what it runs is lost, and it is looked at and removed.
-    pub(super) fn bury(&mut self, key: &SlotKey, cause: Option<Verdict>, now: Timestamp, out: &mut Output) {
+    pub(super) fn bury(&mut self, key: &SlotKey, cause: Option<Verdict>, now: Moment, out: &mut Output) {
         self.lose_running(key, now, out);
         let Some(slot) = self.slots.get_mut(key) else { return };
         let container = slot.container().cloned();
@@ -134,7 +129,7 @@ impl Cluster {
         &mut self,
         worker_id: &WorkerId,
         remains: &Remains,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let key = (worker_id.pool.clone(), worker_id.slot);
@@ -163,14 +158,14 @@ impl Cluster {
     }
 
     /// Gives back what runs, at no cost, and gives up every container.
-    pub(super) fn retire(&mut self, now: Timestamp, out: &mut Output) {
+    pub(super) fn retire(&mut self, now: Moment, out: &mut Output) {
         self.retired = true;
         let keys: Vec<SlotKey> = self.slots.keys().cloned().collect();
         for key in &keys {
             let verdict = Verdict::new(VerdictKind::Drained, "The last orchestrator was stopped");
             if let Some(worker) = self.slots.get_mut(key).and_then(Slot::worker_mut) {
                 let running = std::mem::take(&mut worker.running);
-                for (id, attempt) in running {
+                for (id, Held { attempt, .. }) in running {
                     if self.is_current(id, attempt) {
                         self.requeue(id, verdict.clone(), now, out);
                     }
@@ -190,13 +185,7 @@ impl Cluster {
     }
 
     /// Holds Docker's list against what should be there; repairs whatever events missed.
-    pub(super) fn reconcile(
-        &mut self,
-        seen: &[SeenWorker],
-        asked_at: Timestamp,
-        now: Timestamp,
-        out: &mut Output,
-    ) {
+    pub(super) fn reconcile(&mut self, seen: &[SeenWorker], asked_at: Moment, now: Moment, out: &mut Output) {
         let first = !std::mem::replace(&mut self.observed, true);
         if first {
             self.tell_faults(out);
@@ -222,8 +211,8 @@ impl Cluster {
         &mut self,
         key: &SlotKey,
         here: &[&SeenWorker],
-        (first, asked_at): (bool, Timestamp),
-        now: Timestamp,
+        (first, asked_at): (bool, Moment),
+        now: Moment,
         out: &mut Output,
     ) -> Option<ContainerId> {
         let until = now + self.config.silence_limit;
@@ -235,7 +224,9 @@ impl Cluster {
             slot.generation = found.worker.generation;
             slot.recognize(found);
             let mut worker = Box::new(Worker::awaited(found.container.clone(), until, now));
-            worker.running = self.unclaimed.remove(&found.worker).unwrap_or_default();
+            let unclaimed = self.unclaimed.remove(&found.worker).unwrap_or_default();
+            let held = |(id, attempt)| (id, Held { attempt, since: now });
+            worker.running = unclaimed.into_iter().map(held).collect();
             let container = found.container.clone();
             slot.enter(Stage::Up(worker), None, now);
             if found.alive && !self.early_deaths.contains(&found.worker) {
@@ -267,7 +258,7 @@ impl Cluster {
     }
 
     /// Attempts that the store shows as running on containers that are not there.
-    fn lose_unclaimed(&mut self, now: Timestamp, out: &mut Output) {
+    fn lose_unclaimed(&mut self, now: Moment, out: &mut Output) {
         for (worker, attempts) in std::mem::take(&mut self.unclaimed) {
             let key = (worker.pool.clone(), worker.slot);
             for (id, attempt) in attempts {
@@ -284,7 +275,7 @@ impl Cluster {
     }
 
     /// Does what is due by now.
-    pub(super) fn expire(&mut self, now: Timestamp, out: &mut Output) {
+    pub(super) fn expire(&mut self, now: Moment, out: &mut Output) {
         self.wake(now);
         let keys: Vec<SlotKey> = self.slots.keys().cloned().collect();
         for key in &keys {
@@ -306,7 +297,7 @@ impl Cluster {
     }
 
     /// Why a slot's container must go, if it must.
-    fn overdue(&self, key: &SlotKey, now: Timestamp) -> Option<Verdict> {
+    fn overdue(&self, key: &SlotKey, now: Moment) -> Option<Verdict> {
         let slot = self.slots.get(key)?;
         let (due, kind, detail) = match &slot.stage {
             Stage::Starting { .. } => {
@@ -337,14 +328,16 @@ impl Cluster {
     }
 
     /// Ends attempts that outran their timeout and whose worker did not say so in time.
-    fn expire_attempts(&mut self, now: Timestamp, out: &mut Output) {
+    fn expire_attempts(&mut self, now: Moment, out: &mut Output) {
         let mut late: Vec<(TaskId, AttemptNo, u64, Option<crate::input::LinkNo>)> = Vec::new();
         for worker in self.slots.values().filter_map(Slot::worker) {
-            for (id, attempt) in &worker.running {
+            for (id, Held { attempt, since }) in &worker.running {
                 let Some(task) = self.tasks.get(id) else { continue };
-                let Some(running) = task.running().filter(|r| r.attempt == *attempt) else { continue };
+                if task.running().is_none_or(|running| running.attempt != *attempt) {
+                    continue;
+                }
                 let (timeout, margin) = (Duration::from_millis(task.timeout_ms), self.config.timeout_grace);
-                let due = worker.says_of_timeout_by(running.started_at, timeout, margin);
+                let due = worker.says_of_timeout_by(*since, timeout, margin);
                 if due.is_some_and(|due| due <= now) {
                     late.push((*id, *attempt, task.timeout_ms, worker.open_link()));
                 }
@@ -366,7 +359,7 @@ fn write_obituary(slot: &Slot, worker: Option<&Worker>, remains: &Remains, verdi
         slot: slot.no,
         generation: slot.generation,
         container: worker.map(|worker| worker.container.clone()),
-        died_at: slot.since,
+        died_at: slot.since.at,
         verdict: verdict.clone(),
         oom: remains.oom,
         memory_peak_bytes: worker.and_then(|worker| worker.memory_peak_bytes),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clb_protocol::{AttemptNo, TaskId};
 
-use crate::fleet::{Course, Slot, Worker};
+use crate::fleet::{Course, Held, Slot, Worker};
 use crate::task::Phase;
 
 use super::Cluster;
@@ -17,7 +17,7 @@ impl Cluster {
         self.check_pools()?;
         let mut held: BTreeMap<TaskId, Vec<AttemptNo>> = BTreeMap::new();
         for worker in self.slots.values().filter_map(Slot::worker) {
-            for (id, attempt) in &worker.running {
+            for (id, Held { attempt, .. }) in &worker.running {
                 held.entry(*id).or_default().push(*attempt);
             }
         }
@@ -34,9 +34,9 @@ impl Cluster {
                 && match &task.phase {
                     Phase::Accepted { .. } => !is_queued,
                     Phase::Queued => is_queued && !task.is_exhausted(),
-                    Phase::Resting { until } | Phase::Deferred { until } => {
+                    Phase::Resting { .. } | Phase::Deferred { .. } => {
                         asleep += 1;
-                        !is_queued && !task.is_exhausted() && self.asleep.contains(&(*until, *id))
+                        !is_queued && !task.is_exhausted() && self.asleep.contains(*id, &task.phase)
                     }
                     Phase::Running(current) => {
                         running += 1;

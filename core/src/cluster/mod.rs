@@ -24,10 +24,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clb_protocol::{
-    AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
+    AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, WorkerId,
 };
 
 use crate::build::{Build, Builds};
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::fleet::{Course, Link, Slot, Stage};
 use crate::input::{Input, LinkNo};
@@ -48,7 +49,7 @@ const DOUBT: Duration = Duration::from_secs(2);
 /// A time in which workers that may hold tasks are waited for.
 #[derive(Clone, Copy, Debug)]
 struct Settling {
-    until: Timestamp,
+    until: Moment,
     /// Whether it is over once everybody has joined. Right after a time in which the leader did not run,
     /// even what was heard is old.
     may_end_early: bool,
@@ -75,8 +76,7 @@ pub struct Cluster {
     links: BTreeMap<LinkNo, SlotKey>,
     /// Attempts that the store shows as running, until their workers are found or found missing.
     unclaimed: BTreeMap<WorkerId, BTreeMap<TaskId, AttemptNo>>,
-    /// Tasks that go on by themselves, by when they are due.
-    asleep: BTreeSet<(Timestamp, TaskId)>,
+    asleep: waiting::Asleep,
     placements: Memory,
     /// Who died before Docker's first list came, which may still show them alive.
     early_deaths: BTreeSet<WorkerId>,
@@ -97,12 +97,14 @@ pub struct Cluster {
     /// `None` once it is known who holds what.
     settling: Option<Settling>,
     store_available: bool,
-    checked_timeouts_at: Timestamp,
+    checked_timeouts_at: Moment,
+    /// When the term began.
+    began_at: Moment,
 }
 
 impl Cluster {
     /// Takes in one fact and answers with everything that follows from it.
-    pub fn handle(&mut self, input: Input, now: Timestamp) -> Output {
+    pub fn handle(&mut self, input: Input, now: Moment) -> Output {
         let mut out = Output::default();
         let is_report = matches!(input, Input::WorkerReported { .. });
         let concerns_pools = concerns_pools(&input) || is_report && !self.unsettled.is_empty();
@@ -169,14 +171,14 @@ impl Cluster {
 
     /// When [`Input::TimePassed`] is due; `None` when nothing will happen by itself.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Timestamp> {
+    pub fn next_deadline(&self, now: Moment) -> Option<Moment> {
         let slots = self.slots.values().flat_map(|slot| {
             let stage = match &slot.stage {
                 Stage::Vacant { not_before } => self.may_fill(slot).then_some(*not_before),
                 Stage::Starting { .. } => Some(slot.since + self.config.start_limit),
                 Stage::Up(worker) => {
                     let leave = worker.leaving_since.map(|since| since + self.config.leave_limit);
-                    Some(leave.into_iter().fold(self.link_deadline(worker.link), Timestamp::min))
+                    Some(leave.into_iter().fold(self.link_deadline(worker.link), Moment::min))
                 }
                 Stage::Burying { .. } => None,
             };
@@ -186,7 +188,7 @@ impl Cluster {
         });
         let timeouts = (self.running > 0).then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
         let settled = self.settling.filter(|_| !self.retired).map(|settling| settling.until);
-        let rested = self.asleep.first().map(|(until, _)| *until);
+        let rested = self.asleep.next(now);
         let images = self.pools.values().filter_map(|pool| match pool.image {
             Image::Failed { retry_at, .. } if !self.retired && pool.wanted() > 0 => Some(retry_at),
             _ => None,
@@ -200,7 +202,7 @@ impl Cluster {
         self.observed && !self.retired && slot.course == Course::Stay && has_image()
     }
 
-    fn link_deadline(&self, link: Link) -> Timestamp {
+    fn link_deadline(&self, link: Link) -> Moment {
         match link {
             Link::Awaited { until } => until,
             Link::Open { heard_at, .. } => heard_at + self.config.silence_limit,

@@ -2,9 +2,10 @@
 
 use clb_protocol::api::{PoolSource, PoolState};
 use clb_protocol::pool::PoolSpec;
-use clb_protocol::{Generation, PoolName, PoolVersion, SlotNo, Timestamp};
+use clb_protocol::{Generation, PoolName, PoolVersion, SlotNo};
 
 use crate::build::Builds;
+use crate::clock::Moment;
 use crate::fleet::{Backoff, Slot, Stage, Standing};
 use crate::input::RestoredPool;
 use crate::output::{Change, FleetAction, Note, Output, PoolReceipt};
@@ -14,12 +15,12 @@ use super::{Cluster, SlotKey};
 
 impl Cluster {
     /// The operator's definitions with what callers made of them.
-    pub(super) fn lay_out_pools(&mut self, restored: Vec<RestoredPool>, now: Timestamp) {
+    pub(super) fn lay_out_pools(&mut self, restored: Vec<RestoredPool>, now: Moment) {
         let is_overridden =
             |name: &PoolName| restored.iter().any(|row| row.name == *name && row.spec.is_some());
         for definition in self.config.pools.iter().filter(|definition| !is_overridden(&definition.name)) {
             let (spec, source) = (definition.spec.clone(), definition.source);
-            let pool = Pool::new(definition.name.clone(), spec, source, false, now);
+            let pool = Pool::new(definition.name.clone(), spec, source, false, now.at);
             self.pools.insert(definition.name.clone(), pool);
         }
         for RestoredPool { name, spec, is_paused } in restored {
@@ -35,7 +36,7 @@ impl Cluster {
                 let taken = self.taken_ports(&name, &spec)?;
                 Some(format!("first_port: {taken}; PUT the pool with other ports, or define them otherwise"))
             });
-            let mut pool = Pool::new(name.clone(), spec, PoolSource::Api, is_paused, now);
+            let mut pool = Pool::new(name.clone(), spec, PoolSource::Api, is_paused, now.at);
             pool.fault = fault;
             self.pools.insert(name, pool);
         }
@@ -47,7 +48,7 @@ impl Cluster {
         &mut self,
         generations: &[(PoolName, SlotNo, Generation)],
         standings: Vec<(PoolName, SlotNo, Standing)>,
-        now: Timestamp,
+        now: Moment,
     ) {
         for (pool, no, generation) in generations {
             self.generations.insert((pool.clone(), *no), *generation);
@@ -71,7 +72,7 @@ impl Cluster {
     }
 
     /// Makes an empty slot where there is none.
-    pub(super) fn make_slot(&mut self, key: &SlotKey, now: Timestamp) {
+    pub(super) fn make_slot(&mut self, key: &SlotKey, now: Moment) {
         let Some(pool) = self.pools.get(&key.0) else { return };
         if !self.slots.contains_key(key) {
             let generation = self.generations.get(key).copied().unwrap_or_default();
@@ -81,7 +82,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn put_pool(&mut self, name: &PoolName, spec: PoolSpec, now: Timestamp, out: &mut Output) {
+    pub(super) fn put_pool(&mut self, name: &PoolName, spec: PoolSpec, now: Moment, out: &mut Output) {
         if let Some(taken) = self.taken_ports(name, &spec) {
             out.pool = Some(PoolReceipt::PortsTaken(taken));
             return;
@@ -92,7 +93,7 @@ impl Cluster {
             pool.is_removing = false;
             pool.aim_at(spec, PoolSource::Api);
         } else {
-            let pool = Pool::new(name.clone(), spec, PoolSource::Api, false, now);
+            let pool = Pool::new(name.clone(), spec, PoolSource::Api, false, now.at);
             self.pools.insert(name.clone(), pool);
         }
         self.take_up(name, now);
@@ -101,7 +102,7 @@ impl Cluster {
         out.pool = Some(if is_new { PoolReceipt::Created } else { PoolReceipt::Changed });
     }
 
-    pub(super) fn remove_pool(&mut self, name: &PoolName, now: Timestamp, out: &mut Output) {
+    pub(super) fn remove_pool(&mut self, name: &PoolName, now: Moment, out: &mut Output) {
         let definition = self.config.definition(name).cloned();
         let taken = definition.as_ref().and_then(|definition| self.taken_ports(name, &definition.spec));
         if definition.is_some() && taken.is_none() {
@@ -176,7 +177,7 @@ impl Cluster {
         out.pool = Some(PoolReceipt::Changed);
     }
 
-    pub(super) fn order_worker(&mut self, name: &str, standing: Standing, now: Timestamp, out: &mut Output) {
+    pub(super) fn order_worker(&mut self, name: &str, standing: Standing, now: Moment, out: &mut Output) {
         let Some((key, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.worker_id().name() == name)
         else {
             return;
@@ -198,7 +199,7 @@ impl Cluster {
     }
 
     /// A pool is wanted differently: what waited for better times need not wait any more.
-    fn take_up(&mut self, name: &PoolName, now: Timestamp) {
+    fn take_up(&mut self, name: &PoolName, now: Moment) {
         self.unsettled.insert(name.clone());
         for slot in self.slots.values_mut().filter(|slot| slot.pool == *name) {
             slot.backoff = Backoff::default();
@@ -246,7 +247,7 @@ impl Cluster {
     }
 
     /// Has every image seen to that is due.
-    pub(super) fn prepare_images(&mut self, now: Timestamp, out: &mut Output) {
+    pub(super) fn prepare_images(&mut self, now: Moment, out: &mut Output) {
         if self.retired {
             return;
         }
@@ -267,7 +268,7 @@ impl Cluster {
         name: &PoolName,
         version: PoolVersion,
         outcome: Result<(), String>,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let Some(pool) = self.pools.get_mut(name) else { return };
@@ -287,13 +288,13 @@ impl Cluster {
     }
 
     /// Works out what each pool is doing.
-    pub(super) fn review_pools(&mut self, now: Timestamp) {
+    pub(super) fn review_pools(&mut self, now: Moment) {
         for pool in self.pools.values_mut() {
             let slots: Vec<&Slot> = self.slots.values().filter(|slot| slot.pool == pool.name).collect();
             let (state, reason) =
                 standing_of(pool, &slots, &self.builds, self.unsettled.contains(&pool.name));
             if state != pool.state {
-                pool.since = now;
+                pool.since = now.at;
             }
             (pool.state, pool.reason) = (state, reason);
         }

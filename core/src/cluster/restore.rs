@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clb_protocol::{TaskId, Timestamp};
+use clb_protocol::TaskId;
 
 use crate::build::Builds;
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::input::{Restored, RestoredTask};
 use crate::lookup::Lookup;
@@ -12,6 +13,7 @@ use crate::placement::Memory;
 use crate::queue::{Queue, Turn};
 use crate::task::{Phase, RunningAttempt, Task};
 
+use super::waiting::Asleep;
 use super::{Cluster, Settling};
 
 /// A leader's state while it is being read from the store, task by task: a million of them are not held twice.
@@ -21,7 +23,7 @@ pub struct Restoration(Cluster);
 impl Restoration {
     /// Begins with everything but the tasks.
     #[must_use]
-    pub fn begin(config: Config, restored: Restored, now: Timestamp) -> Self {
+    pub fn begin(config: Config, restored: Restored, now: Moment) -> Self {
         let mut cluster = Cluster {
             epoch: restored.epoch,
             tasks: Lookup::default(),
@@ -33,7 +35,7 @@ impl Restoration {
             generations: BTreeMap::new(),
             links: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
-            asleep: BTreeSet::new(),
+            asleep: Asleep::default(),
             placements: Memory::default(),
             early_deaths: BTreeSet::new(),
             unjudgeable: Vec::new(),
@@ -49,6 +51,7 @@ impl Restoration {
             settling: None,
             store_available: true,
             checked_timeouts_at: now,
+            began_at: now,
             config,
         };
         cluster.lay_out_pools(restored.pools, now);
@@ -57,13 +60,13 @@ impl Restoration {
     }
 
     /// Adds a task without an outcome.
-    pub fn add(&mut self, task: RestoredTask, now: Timestamp) {
+    pub fn add(&mut self, task: RestoredTask, now: Moment) {
         self.0.restore_task(task, now);
     }
 
     /// All tasks are there: from now on the cluster can be heard and may decide.
     #[must_use]
-    pub fn finish(self, now: Timestamp) -> Cluster {
+    pub fn finish(self, now: Moment) -> Cluster {
         let Self(mut cluster) = self;
         let until = now + cluster.config.settle_limit;
         cluster.settling = Some(Settling { until, may_end_early: true });
@@ -73,7 +76,7 @@ impl Restoration {
 }
 
 impl Cluster {
-    fn restore_task(&mut self, row: RestoredTask, now: Timestamp) {
+    fn restore_task(&mut self, row: RestoredTask, now: Moment) {
         let id = row.id;
         self.restore_unjudged(id, &row.unjudged);
         let phase = match (row.open, row.unjudged.last()) {
@@ -85,10 +88,13 @@ impl Cluster {
             (None, Some(lost)) if row.spent >= row.max_attempts => Phase::Undecided(Box::new(lost.clone())),
             (None, _) => Phase::Queued,
         };
+        // One that came before the clock was set back did not come in the future.
+        let comes_at = row.submitted_at.min(now.at);
+        let waits_since = row.not_before.map_or(comes_at, |until| until.max(comes_at));
         let mut task = Task {
             seq: row.seq,
             pool: row.pool,
-            turn: Turn::new(row.not_before.unwrap_or(row.submitted_at).max(row.submitted_at), row.priority),
+            turn: Turn::new(waits_since, row.priority),
             max_attempts: row.max_attempts,
             spent: row.spent,
             last_attempt: row.last_attempt,
@@ -97,14 +103,18 @@ impl Cluster {
             phase,
         };
         if task.phase == Phase::Queued {
-            let rested = row.rests_since.and_then(|since| Some(since + task.rest(id)?));
-            match (row.not_before.filter(|until| *until > now), rested.filter(|until| *until > now)) {
+            let rested = row.rests_since.and_then(|since| {
+                let rest = task.rest(id)?;
+                // However the clock was set since then, it rests no longer than it would have.
+                Some((since + rest).since(now.at).min(rest)).filter(|left| !left.is_zero())
+            });
+            match (row.not_before.filter(|until| *until > now.at), rested) {
                 (Some(until), _) => task.phase = Phase::Deferred { until },
-                (None, Some(until)) => task.phase = Phase::Resting { until },
+                (None, Some(left)) => task.phase = Phase::Resting { until: Box::new(now + left) },
                 (None, None) => self.queue.push(id, &task),
             }
         }
-        self.asleep.extend(task.due().map(|until| (until, id)));
+        self.asleep.add(id, &task.phase);
         self.count_open(&task.pool);
         self.tasks.insert(id, task);
     }

@@ -8,8 +8,9 @@
 //! taken away only when enough others serve, and one whose next port another one has waits for that one.
 
 use clb_protocol::api::{Verdict, VerdictKind};
-use clb_protocol::{PoolName, SlotNo, Timestamp};
+use clb_protocol::{PoolName, SlotNo};
 
+use crate::clock::Moment;
 use crate::fleet::{Course, Link, Slot, Stage, Standing};
 use crate::output::{Change, Output};
 use crate::pool::{Image, Pool};
@@ -18,7 +19,7 @@ use super::{Cluster, SlotKey};
 
 impl Cluster {
     /// Moves every pool on that is not as it should be.
-    pub(super) fn steer(&mut self, now: Timestamp, out: &mut Output) {
+    pub(super) fn steer(&mut self, now: Moment, out: &mut Output) {
         if !self.observed || self.retired {
             return;
         }
@@ -30,7 +31,7 @@ impl Cluster {
     }
 
     /// Says whether the pool is as it should be.
-    fn steer_pool(&mut self, name: &PoolName, now: Timestamp, out: &mut Output) -> bool {
+    fn steer_pool(&mut self, name: &PoolName, now: Moment, out: &mut Output) -> bool {
         let Some(wanted) = self.pools.get(name).map(Pool::wanted) else { return true };
         for no in 1..=wanted {
             self.make_slot(&(name.clone(), SlotNo(no)), now);
@@ -151,7 +152,7 @@ impl Cluster {
     }
 
     /// Does what a slot's course and its orders allow now.
-    fn pursue(&mut self, key: &SlotKey, now: Timestamp, out: &mut Output) {
+    fn pursue(&mut self, key: &SlotKey, now: Moment, out: &mut Output) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let (course, standing) = (slot.course, slot.standing);
         if course == Course::Stay && standing != Standing::Restart {
@@ -177,7 +178,7 @@ impl Cluster {
     }
 
     /// Takes an empty slot out of its pool.
-    fn give_up(&mut self, key: &SlotKey, now: Timestamp, out: &mut Output) {
+    fn give_up(&mut self, key: &SlotKey, now: Moment, out: &mut Output) {
         let lost = Verdict::new(VerdictKind::HostLost, "Its slot is gone and nobody can tell how it died");
         self.pronounce(key, &lost, now, out);
         let Some(slot) = self.slots.remove(key) else { return };

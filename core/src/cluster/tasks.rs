@@ -1,13 +1,15 @@
 //! What happens to tasks: accepted, queued, ended, lost, judged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clb_protocol::api::{TaskError, Verdict, VerdictKind};
 use clb_protocol::link::{AttemptResult, Cause, Failure, Yield};
 use clb_protocol::task::NewTask;
-use clb_protocol::{AttemptNo, TaskId, Timestamp, WorkerId};
+use clb_protocol::{AttemptNo, TaskId, WorkerId};
 use serde_json::value::RawValue;
 
+use crate::clock::Moment;
 use crate::input::{Cancellable, LinkNo};
 use crate::output::{CancelReceipt, Change, Ending, LastAttempt, Note, Order, Output, Receipt};
 use crate::queue::Turn;
@@ -16,7 +18,7 @@ use crate::task::{Phase, Repeat, RunningAttempt, Task};
 use super::{Cluster, SlotKey};
 
 impl Cluster {
-    pub(super) fn accept(&mut self, tasks: Vec<Arc<NewTask>>, now: Timestamp, out: &mut Output) {
+    pub(super) fn accept(&mut self, tasks: Vec<Arc<NewTask>>, now: Moment, out: &mut Output) {
         for new in tasks {
             let id = new.id;
             let receipt = if self.tasks.contains(&id) {
@@ -33,12 +35,15 @@ impl Cluster {
         }
     }
 
-    fn take_in(&mut self, new: Arc<NewTask>, now: Timestamp, out: &mut Output) {
+    fn take_in(&mut self, new: Arc<NewTask>, now: Moment, out: &mut Output) {
         self.last_submission = self.last_submission.next();
+        // In the order of their coming, even when the clock on the wall is set back between them.
+        let comes_at = self.began_at.foretell(now);
+        let waits_since = comes_at + new.not_before.map_or(Duration::ZERO, |until| until.since(now.at));
         let task = Task {
             seq: self.last_submission,
             pool: new.pool.clone(),
-            turn: Turn::new(new.not_before.unwrap_or(now).max(now), new.priority),
+            turn: Turn::new(waits_since, new.priority),
             max_attempts: new.spec.max_attempts,
             spent: 0,
             last_attempt: AttemptNo(0),
@@ -49,7 +54,7 @@ impl Cluster {
         self.count_open(&new.pool);
         self.tasks.insert(new.id, task);
         out.notes.push(Note::ReceivedPayload(new.id));
-        out.changes.push(Change::TaskAccepted { seq: self.last_submission, at: now, task: new });
+        out.changes.push(Change::TaskAccepted { seq: self.last_submission, at: now.at, task: new });
     }
 
     /// Tasks that have not ended and are not running.
@@ -69,7 +74,7 @@ impl Cluster {
         &mut self,
         id: TaskId,
         which: Cancellable,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) -> CancelReceipt {
         let Some(task) = self.tasks.get(&id).filter(|task| task.is_stored()) else {
@@ -93,7 +98,7 @@ impl Cluster {
         &mut self,
         from: (LinkNo, &WorkerId),
         result: AttemptResult,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let (link, worker) = from;
@@ -149,7 +154,7 @@ impl Cluster {
 
     fn free_slot(&mut self, worker: &WorkerId, id: TaskId, attempt: AttemptNo) {
         if let Some(worker) = self.slot_of(worker).and_then(|slot| slot.worker_mut()) {
-            if worker.running.get(&id) == Some(&attempt) {
+            if worker.holds(id, attempt) {
                 worker.running.remove(&id);
                 worker.load.release();
             }
@@ -168,7 +173,7 @@ impl Cluster {
         id: TaskId,
         verdict: &Verdict,
         result: Option<Box<RawValue>>,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         self.fail_with(id, verdict, result, Repeat::MayHelp, now, out);
@@ -180,7 +185,7 @@ impl Cluster {
         verdict: &Verdict,
         result: Option<Box<RawValue>>,
         repeat: Repeat,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
@@ -193,7 +198,7 @@ impl Cluster {
             out.changes.push(Change::AttemptEnded {
                 task: id,
                 attempt,
-                at: now,
+                at: now.at,
                 verdict: Some(verdict.clone()),
                 costs: true,
             });
@@ -202,24 +207,24 @@ impl Cluster {
     }
 
     /// The current attempt ended without counting.
-    pub(super) fn requeue(&mut self, id: TaskId, verdict: Verdict, now: Timestamp, out: &mut Output) {
+    pub(super) fn requeue(&mut self, id: TaskId, verdict: Verdict, now: Moment, out: &mut Output) {
         let Some(attempt) = self.tasks.get(&id).and_then(Task::running).map(|running| running.attempt) else {
             return;
         };
         let verdict = Some(verdict);
-        out.changes.push(Change::AttemptEnded { task: id, attempt, at: now, verdict, costs: false });
+        out.changes.push(Change::AttemptEnded { task: id, attempt, at: now.at, verdict, costs: false });
         self.put_back(id);
     }
 
     /// The current attempt was lost with its worker; why is not known yet, so it counts for now.
-    pub(super) fn lose(&mut self, id: TaskId, key: &SlotKey, now: Timestamp, out: &mut Output) {
+    pub(super) fn lose(&mut self, id: TaskId, key: &SlotKey, now: Moment, out: &mut Output) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Some(running) = task.running().cloned() else { return };
         task.spent += 1;
         out.changes.push(Change::AttemptEnded {
             task: id,
             attempt: running.attempt,
-            at: now,
+            at: now.at,
             verdict: None,
             costs: true,
         });
@@ -239,7 +244,7 @@ impl Cluster {
     }
 
     /// Pronounces the verdict on every attempt that was lost in a slot.
-    pub(super) fn pronounce(&mut self, key: &SlotKey, verdict: &Verdict, now: Timestamp, out: &mut Output) {
+    pub(super) fn pronounce(&mut self, key: &SlotKey, verdict: &Verdict, now: Moment, out: &mut Output) {
         if let Some(slot) = self.slots.get_mut(key) {
             let lost = std::mem::take(&mut slot.unjudged);
             self.judge(lost, verdict, now, out);
@@ -251,7 +256,7 @@ impl Cluster {
         &mut self,
         lost: Vec<(TaskId, AttemptNo)>,
         verdict: &Verdict,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let costs = !matches!(verdict.kind, VerdictKind::Stopped | VerdictKind::Drained);
@@ -286,7 +291,7 @@ impl Cluster {
         ending: Ending,
         from: Option<RunningAttempt>,
         verdict: Option<Verdict>,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let Some(task) = self.tasks.remove(&id) else { return };
@@ -298,8 +303,8 @@ impl Cluster {
                 Some(RunningAttempt::clone(running))
             }
             Phase::Undecided(lost) => Some(RunningAttempt::clone(lost)),
-            Phase::Resting { until } | Phase::Deferred { until } => {
-                self.asleep.remove(&(*until, id));
+            Phase::Resting { .. } | Phase::Deferred { .. } => {
+                self.asleep.remove(id, &task.phase);
                 None
             }
             Phase::Queued | Phase::Accepted { .. } => {
@@ -324,7 +329,7 @@ impl Cluster {
             verdict,
         });
         out.notes.push(Note::SentResult(id));
-        out.changes.push(Change::TaskEnded { seq: self.last_outcome, task: id, at: now, ending, last });
+        out.changes.push(Change::TaskEnded { seq: self.last_outcome, task: id, at: now.at, ending, last });
     }
 
     /// Tells the worker that still runs an attempt of a task that ended.
@@ -333,11 +338,11 @@ impl Cluster {
         id: TaskId,
         running: &RunningAttempt,
         superseded: bool,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let Some(worker) = self.slot_of(&running.worker).and_then(|slot| slot.worker_mut()) else { return };
-        if worker.running.get(&id) != Some(&running.attempt) {
+        if !worker.holds(id, running.attempt) {
             return;
         }
         if let Some(link) = worker.open_link() {
@@ -349,7 +354,7 @@ impl Cluster {
             out.changes.push(Change::AttemptEnded {
                 task: id,
                 attempt: running.attempt,
-                at: now,
+                at: now.at,
                 verdict: Some(verdict),
                 costs: false,
             });

@@ -1,9 +1,9 @@
 //! What pages and callers may see of the state.
 
 use clb_protocol::api::{PoolTasks, PoolView, PoolWorkers, TaskCounts, WorkerState, WorkerView};
-use clb_protocol::{AttemptNo, Epoch, PoolName, SlotNo, TaskId};
+use clb_protocol::{Epoch, PoolName, SlotNo, TaskId};
 
-use crate::fleet::{Link, Slot, Stage};
+use crate::fleet::{Held, Link, Slot, Stage};
 use crate::pool::Pool;
 use crate::task::{RunningAttempt, Task};
 
@@ -60,7 +60,7 @@ impl Cluster {
 
     fn pool_view(&self, pool: &Pool) -> PoolView {
         let slots = || self.slots.values().filter(|slot| slot.pool == pool.name);
-        let is_current = |(id, attempt): &(&TaskId, &AttemptNo)| self.is_current(**id, **attempt);
+        let is_current = |(id, held): &(&TaskId, &Held)| self.is_current(**id, held.attempt);
         let running =
             slots().filter_map(Slot::worker).flat_map(|w| &w.running).filter(is_current).count() as u64;
         let open = self.open.get(&pool.name).copied().unwrap_or_default();
@@ -98,7 +98,7 @@ fn view(slot: &Slot) -> WorkerView {
         memory_bytes: usage.map(|usage| usage.memory_bytes),
         memory_limit_bytes: usage.map(|usage| usage.memory_limit_bytes),
         tasks_done: worker.map_or(0, |worker| worker.tasks_done),
-        since: slot.since,
+        since: slot.since.at,
     }
 }
 

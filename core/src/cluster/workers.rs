@@ -6,9 +6,10 @@ use std::time::Duration;
 use clb_protocol::api::{Verdict, VerdictKind};
 use clb_protocol::link::{AttemptResult, Running, WorkerHello};
 use clb_protocol::pool::MAX_STOP_GRACE_SECONDS;
-use clb_protocol::{AttemptNo, TaskId, Timestamp, WorkerId};
+use clb_protocol::{AttemptNo, TaskId, WorkerId};
 
-use crate::fleet::{Link, Slot, Stage, Worker};
+use crate::clock::Moment;
+use crate::fleet::{Held, Link, Slot, Stage, Worker};
 use crate::input::{LinkNo, ProbeAnswer};
 use crate::output::{Change, FleetAction, Note, Order, Output};
 use crate::task::{Phase, RunningAttempt, Task};
@@ -16,7 +17,7 @@ use crate::task::{Phase, RunningAttempt, Task};
 use super::{Cluster, DOUBT, Settling, SlotKey};
 
 impl Cluster {
-    pub(super) fn join(&mut self, link: LinkNo, hello: WorkerHello, now: Timestamp, out: &mut Output) {
+    pub(super) fn join(&mut self, link: LinkNo, hello: WorkerHello, now: Moment, out: &mut Output) {
         let key = (hello.worker.pool.clone(), hello.worker.slot);
         if !self.may_join(&hello.worker) {
             out.dropped.push(link);
@@ -46,7 +47,7 @@ impl Cluster {
         worker.stop_grace = Duration::try_from_secs_f64(stop_grace).ok();
         worker.link = Link::Open { no: link, heard_at: now };
         worker.leaving_since = None;
-        worker.running = hello.running.iter().map(|running| (running.task, running.attempt)).collect();
+        worker.running = hello.running.iter().map(|running| (running.task, held(running, now))).collect();
         slot.enter(Stage::Up(worker), None, now);
         self.links.insert(link, key.clone());
         for running in &hello.running {
@@ -73,12 +74,12 @@ impl Cluster {
     }
 
     /// Ends every attempt that was thought to be with the worker and is not.
-    fn let_go_of_missing(&mut self, hello: &WorkerHello, key: &SlotKey, now: Timestamp, out: &mut Output) {
+    fn let_go_of_missing(&mut self, hello: &WorkerHello, key: &SlotKey, now: Moment, out: &mut Output) {
         let mut expected = self.unclaimed.remove(&hello.worker).unwrap_or_default();
         let mut same_process = true;
         if let Some(worker) = self.slots.get(key).and_then(Slot::worker) {
             same_process = worker.incarnation.is_none_or(|known| known == hello.incarnation);
-            expected.extend(worker.running.iter().map(|(id, attempt)| (*id, *attempt)));
+            expected.extend(worker.running.iter().map(|(id, held)| (*id, held.attempt)));
         }
         for (id, attempt) in expected {
             let held = hello.running.iter().any(|r| r.task == id && r.attempt == attempt)
@@ -114,10 +115,10 @@ impl Cluster {
                 return;
             }
             Phase::Queued if may_go_on(&self.slots, task, running, worker) => self.queue.remove(id, task),
-            Phase::Resting { until } | Phase::Deferred { until }
+            Phase::Resting { .. } | Phase::Deferred { .. }
                 if may_go_on(&self.slots, task, running, worker) =>
             {
-                self.asleep.remove(&(*until, id));
+                self.asleep.remove(id, &task.phase);
             }
             Phase::Undecided(lost) if lost.attempt == running.attempt && lost.worker == *worker => {}
             Phase::Queued
@@ -154,7 +155,7 @@ impl Cluster {
         link: LinkNo,
         finished: Vec<AttemptResult>,
         leaving: Option<Vec<(TaskId, AttemptNo)>>,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let Some(key) = self.links.get(&link).cloned() else {
@@ -179,14 +180,14 @@ impl Cluster {
         &mut self,
         worker_id: &WorkerId,
         returned: &[(TaskId, AttemptNo)],
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let Some(worker) = self.slot_of(worker_id).and_then(Slot::worker_mut) else { return };
         worker.leaving_since = Some(now);
         let mut given_back = Vec::new();
         for (id, attempt) in returned {
-            if worker.running.get(id) == Some(attempt) {
+            if worker.holds(*id, *attempt) {
                 worker.running.remove(id);
                 worker.load.release();
                 given_back.push((*id, *attempt));
@@ -201,7 +202,7 @@ impl Cluster {
     }
 
     /// Gives everybody the time to speak or to come back that the leader did not listen.
-    pub(super) fn excuse_silence(&mut self, now: Timestamp) {
+    pub(super) fn excuse_silence(&mut self, now: Moment) {
         let until = now + self.config.silence_limit;
         for worker in self.slots.values_mut().filter_map(Slot::worker_mut) {
             match &mut worker.link {
@@ -217,7 +218,7 @@ impl Cluster {
 
     /// Whether no worker has been heard for so long that it may be this leader that nobody reaches.
     #[must_use]
-    pub fn is_unheard(&self, now: Timestamp) -> bool {
+    pub fn is_unheard(&self, now: Moment) -> bool {
         let mut workers = self.slots.values().filter_map(Slot::worker).peekable();
         let is_unheard = |worker: &Worker| match worker.link {
             Link::Open { heard_at, .. } => heard_at + DOUBT <= now,
@@ -226,7 +227,7 @@ impl Cluster {
         workers.peek().is_some() && workers.all(is_unheard)
     }
 
-    pub(super) fn lose_link(&mut self, link: LinkNo, now: Timestamp, out: &mut Output) {
+    pub(super) fn lose_link(&mut self, link: LinkNo, now: Moment, out: &mut Output) {
         let Some(key) = self.links.remove(&link) else { return };
         self.lose_running(&key, now, out);
         let Some(slot) = self.slots.get_mut(&key) else { return };
@@ -250,12 +251,12 @@ impl Cluster {
         id: TaskId,
         attempt: AttemptNo,
         unreadable: Option<String>,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let Some(key) = self.links.get(&link).cloned() else { return };
         if let Some(worker) = self.slots.get_mut(&key).and_then(Slot::worker_mut)
-            && worker.running.get(&id) == Some(&attempt)
+            && worker.holds(id, attempt)
         {
             worker.running.remove(&id);
             worker.load.release();
@@ -276,9 +277,9 @@ impl Cluster {
     }
 
     /// Everything that a slot's worker runs is lost; why is found out later.
-    pub(super) fn lose_running(&mut self, key: &SlotKey, now: Timestamp, out: &mut Output) {
+    pub(super) fn lose_running(&mut self, key: &SlotKey, now: Moment, out: &mut Output) {
         let Some(worker) = self.slots.get_mut(key).and_then(Slot::worker_mut) else { return };
-        for (id, attempt) in std::mem::take(&mut worker.running) {
+        for (id, Held { attempt, .. }) in std::mem::take(&mut worker.running) {
             if self.is_current(id, attempt) {
                 self.lose(id, key, now, out);
             }
@@ -289,7 +290,7 @@ impl Cluster {
         &mut self,
         worker_id: &WorkerId,
         answer: ProbeAnswer,
-        now: Timestamp,
+        now: Moment,
         out: &mut Output,
     ) {
         let Some(slot) = self.slot_of(worker_id) else { return };
@@ -306,6 +307,11 @@ impl Cluster {
         let verdict = Verdict::new(VerdictKind::Stopped, "The worker was told to simulate a crash");
         self.pronounce(&key, &verdict, now, out);
     }
+}
+
+/// What a worker says it runs. How long it has is what the worker measured; the wall says nothing of it.
+fn held(running: &Running, now: Moment) -> Held {
+    Held { attempt: running.attempt, since: now.before(running.ran_for) }
 }
 
 /// Whether an attempt that was given up can still be the task's current one: its loss has not been

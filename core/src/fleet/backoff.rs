@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use clb_protocol::Timestamp;
+use crate::clock::Moment;
 
 /// A container that lived shorter than this died young.
 const YOUNG: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ pub struct Backoff {
 impl Backoff {
     /// Takes in a death and says from when on there may be a new container. `ready_at` is when the
     /// dead one began to serve, if it ever did.
-    pub fn after_death(&mut self, ready_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    pub fn after_death(&mut self, ready_at: Option<Moment>, now: Moment) -> Moment {
         if ready_at.is_some_and(|since| now.since(since) >= YOUNG) {
             self.young_deaths = 0;
             return now;
@@ -31,7 +31,7 @@ impl Backoff {
     }
 
     /// Takes in that a container could not be made, which is never worth an immediate retry.
-    pub fn after_failure(&mut self, now: Timestamp) -> Timestamp {
+    pub fn after_failure(&mut self, now: Moment) -> Moment {
         self.young_deaths = self.young_deaths.max(FREE_DEATHS) + 1;
         now + self.wait()
     }
@@ -48,7 +48,7 @@ mod tests {
 
     fn waits_ms(deaths: usize) -> Vec<u64> {
         let mut backoff = Backoff::default();
-        let now = Timestamp(0);
+        let now = Moment::ORIGIN;
         (0..deaths).map(|_| backoff.after_death(None, now).since(now).as_millis() as u64).collect()
     }
 
@@ -61,14 +61,14 @@ mod tests {
     #[test]
     fn a_long_life_clears_the_record() {
         let mut backoff = Backoff { young_deaths: 9 };
-        let now = Timestamp(0) + YOUNG;
-        assert_eq!(backoff.after_death(Some(Timestamp(0)), now), now);
+        let now = Moment::ORIGIN + YOUNG;
+        assert_eq!(backoff.after_death(Some(Moment::ORIGIN), now), now);
         assert_eq!(backoff, Backoff::default());
     }
 
     #[test]
     fn what_cannot_be_made_is_not_tried_again_at_once() {
-        let now = Timestamp(0);
+        let now = Moment::ORIGIN;
         assert_eq!(Backoff::default().after_failure(now).since(now), FIRST_WAIT);
     }
 }

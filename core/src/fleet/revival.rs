@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clb_protocol::Timestamp;
+use crate::clock::Moment;
 
 /// How long one that was stopped or removed on purpose is left alone, so that whoever takes the whole
 /// cluster down, or makes a container anew, is not worked against.
@@ -24,7 +24,7 @@ pub enum Fall {
 
 /// From when on it may be brought back. `last_try` is when that was last done or tried.
 #[must_use]
-pub fn revive_at(fall: Fall, fell_at: Timestamp, last_try: Option<Timestamp>) -> Timestamp {
+pub fn revive_at(fall: Fall, fell_at: Moment, last_try: Option<Moment>) -> Moment {
     let rest = match fall {
         Fall::Crashed => Duration::ZERO,
         Fall::Stopped => STOPPED_REST,
@@ -38,7 +38,7 @@ pub fn revive_at(fall: Fall, fell_at: Timestamp, last_try: Option<Timestamp>) ->
 mod tests {
     use super::*;
 
-    const FELL: Timestamp = Timestamp(1_000_000);
+    const FELL: Moment = Moment::ORIGIN;
 
     #[test]
     fn a_crash_is_healed_at_once_and_a_purpose_is_respected_for_a_while() {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clb_protocol::api::{Usage, Verdict};
 use clb_protocol::{
-    AttemptNo, ContainerId, Generation, Incarnation, PoolName, PoolVersion, SlotNo, TaskId, Timestamp,
-    WorkerId,
+    AttemptNo, ContainerId, Generation, Incarnation, PoolName, PoolVersion, SlotNo, TaskId, WorkerId,
 };
 
 use crate::build::Build;
+use crate::clock::Moment;
 use crate::input::{LinkNo, SeenWorker};
 use crate::placement::Load;
 
@@ -42,7 +42,7 @@ pub struct Slot {
     /// What fills it.
     pub stage: Stage,
     /// Since when it is like this.
-    pub since: Timestamp,
+    pub since: Moment,
     /// Its record of deaths.
     pub backoff: Backoff,
     /// Why it is like this, for people.
@@ -50,7 +50,7 @@ pub struct Slot {
     /// Attempts that were lost here and have no verdict yet.
     pub unjudged: Vec<(TaskId, AttemptNo)>,
     /// Since when there are such attempts.
-    pub unjudged_since: Timestamp,
+    pub unjudged_since: Moment,
     /// The last signal that somebody sent to the container through Docker.
     pub signalled: Option<i64>,
 }
@@ -85,7 +85,7 @@ pub enum Stage {
     /// Nothing; a container may be made from this time on.
     Vacant {
         /// From when.
-        not_before: Timestamp,
+        not_before: Moment,
     },
     /// A container is being made or has not joined yet.
     Starting {
@@ -118,9 +118,9 @@ pub struct Worker {
     /// Its connection.
     pub link: Link,
     /// What occupies its slots. A cancelled attempt stays until the worker has let go of it.
-    pub running: BTreeMap<TaskId, AttemptNo>,
+    pub running: BTreeMap<TaskId, Held>,
     /// Since when it takes no more because it is being stopped.
-    pub leaving_since: Option<Timestamp>,
+    pub leaving_since: Option<Moment>,
     /// What it uses and is expected to use.
     pub load: Load,
     /// Its last minute, oldest first.
@@ -132,7 +132,16 @@ pub struct Worker {
     /// When it was last given a task, as a count of all tasks given.
     pub last_given: u64,
     /// Since when it serves.
-    pub ready_at: Timestamp,
+    pub ready_at: Moment,
+}
+
+/// An attempt that occupies a slot of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which one.
+    pub attempt: AttemptNo,
+    /// Since when, by this leader's own clock.
+    pub since: Moment,
 }
 
 /// A worker's connection.
@@ -141,31 +150,31 @@ pub enum Link {
     /// It was found alive and should join.
     Awaited {
         /// Until when that is hoped for.
-        until: Timestamp,
+        until: Moment,
     },
     /// It is connected.
     Open {
         /// Which link.
         no: LinkNo,
         /// When it was last heard.
-        heard_at: Timestamp,
+        heard_at: Moment,
     },
     /// Its connection closed; it may come back.
     Closed {
         /// When.
-        since: Timestamp,
+        since: Moment,
     },
     /// It simulates a crash.
     Stopped {
         /// Since when.
-        since: Timestamp,
+        since: Moment,
     },
 }
 
 impl Slot {
     /// An empty slot.
     #[must_use]
-    pub fn vacant(pool: PoolName, no: SlotNo, port: u16, generation: Generation, now: Timestamp) -> Self {
+    pub fn vacant(pool: PoolName, no: SlotNo, port: u16, generation: Generation, now: Moment) -> Self {
         Self {
             pool,
             no,
@@ -253,7 +262,7 @@ impl Slot {
     }
 
     /// Moves it on.
-    pub fn enter(&mut self, stage: Stage, reason: Option<String>, now: Timestamp) {
+    pub fn enter(&mut self, stage: Stage, reason: Option<String>, now: Moment) {
         self.stage = stage;
         self.reason = reason;
         self.since = now;
@@ -263,7 +272,7 @@ impl Slot {
 impl Worker {
     /// A worker that is there and has not spoken yet.
     #[must_use]
-    pub fn awaited(container: ContainerId, until: Timestamp, now: Timestamp) -> Self {
+    pub fn awaited(container: ContainerId, until: Moment, now: Moment) -> Self {
         Self {
             container,
             incarnation: None,
@@ -290,6 +299,12 @@ impl Worker {
         }
     }
 
+    /// Whether this attempt occupies one of its slots.
+    #[must_use]
+    pub fn holds(&self, task: TaskId, attempt: AttemptNo) -> bool {
+        self.running.get(&task).is_some_and(|held| held.attempt == attempt)
+    }
+
     /// How many tasks it can be given.
     #[must_use]
     pub fn free_slots(&self) -> usize {
@@ -303,13 +318,8 @@ impl Worker {
     /// By when it must have said that an attempt outran its timeout: what runs then is asked to end, and killed
     /// after its grace. `None` while it did not say how long that is.
     #[must_use]
-    pub fn says_of_timeout_by(
-        &self,
-        started_at: Timestamp,
-        timeout: Duration,
-        margin: Duration,
-    ) -> Option<Timestamp> {
-        self.stop_grace.map(|grace| started_at + timeout + grace + margin)
+    pub fn says_of_timeout_by(&self, since: Moment, timeout: Duration, margin: Duration) -> Option<Moment> {
+        self.stop_grace.map(|grace| since + timeout + grace + margin)
     }
 
     /// Takes in a sample.

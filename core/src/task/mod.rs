@@ -20,6 +20,7 @@ use clb_protocol::link::Cause;
 use clb_protocol::task::{Retry, RetryOn};
 use clb_protocol::{AttemptNo, Epoch, PoolName, SubmissionSeq, TaskId, Timestamp, WorkerId};
 
+use crate::clock::Moment;
 use crate::queue::Turn;
 
 /// Where a task stands.
@@ -32,7 +33,7 @@ pub enum Phase {
     },
     /// On disk; its caller wants it to wait.
     Deferred {
-        /// Until when.
+        /// Until the clock on the wall says so.
         until: Timestamp,
     },
     /// On disk, waiting for a slot.
@@ -40,7 +41,7 @@ pub enum Phase {
     /// On disk; an attempt of it was lost or failed and it waits before the next.
     Resting {
         /// Until when.
-        until: Timestamp,
+        until: Box<Moment>,
     },
     /// With a worker. In a box, as all that only few tasks have at a time.
     Running(Box<RunningAttempt>),
@@ -117,15 +118,6 @@ impl Task {
             | Phase::Queued
             | Phase::Resting { .. }
             | Phase::Undecided(_) => None,
-        }
-    }
-
-    /// When it goes on by itself.
-    #[must_use]
-    pub fn due(&self) -> Option<Timestamp> {
-        match &self.phase {
-            Phase::Deferred { until } | Phase::Resting { until } => Some(*until),
-            Phase::Accepted { .. } | Phase::Queued | Phase::Running(_) | Phase::Undecided(_) => None,
         }
     }
 

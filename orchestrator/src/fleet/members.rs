@@ -8,14 +8,16 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use clb_core::clock::Moment;
 use clb_core::fleet::{Fall, revive_at};
 use clb_core::input::ProbeAnswer;
 use clb_protocol::api::Role as MemberRole;
-use clb_protocol::{ContainerId, MemberName, Timestamp};
+use clb_protocol::{ContainerId, MemberName};
 use tokio::time::sleep;
 
 use super::News;
 use super::workers::probe;
+use crate::clock;
 use crate::docker::{Blueprint, Docker, Role, Seen, State};
 use crate::node::Node;
 use crate::store::Member;
@@ -27,8 +29,8 @@ type Job = Pin<Box<dyn Future<Output = News> + Send>>;
 struct Known {
     container: Option<ContainerId>,
     blueprint: Option<Blueprint>,
-    missing_since: Option<Timestamp>,
-    last_try: Option<Timestamp>,
+    missing_since: Option<Moment>,
+    last_try: Option<Moment>,
     is_busy: bool,
 }
 
@@ -57,7 +59,7 @@ impl Members {
         node: &Arc<Node>,
         docker: &Docker,
         seen: &[Seen],
-        asked_at: Timestamp,
+        asked_at: Moment,
     ) -> Vec<Job> {
         let mut jobs = Vec::new();
         for seen in seen {
@@ -136,7 +138,7 @@ impl Members {
     }
 
     /// Takes in that a job on this one is over.
-    pub(super) fn take_try(&mut self, name: &MemberName, now: Timestamp) {
+    pub(super) fn take_try(&mut self, name: &MemberName, now: Moment) {
         if let Some(known) = self.0.get_mut(name) {
             (known.is_busy, known.last_try) = (false, Some(now));
         }
@@ -144,7 +146,7 @@ impl Members {
 }
 
 impl Known {
-    fn miss(&mut self, node: &Arc<Node>, docker: &Docker, name: &MemberName, now: Timestamp) -> Option<Job> {
+    fn miss(&mut self, node: &Arc<Node>, docker: &Docker, name: &MemberName, now: Moment) -> Option<Job> {
         let since = *self.missing_since.get_or_insert(now);
         if let Some(container) = &self.container {
             node.roster.put(name, container, MemberRole::Down);
@@ -171,15 +173,16 @@ async fn raise(
     docker: &Docker,
     name: MemberName,
     id: &ContainerId,
-    last_try: Option<Timestamp>,
+    last_try: Option<Moment>,
 ) -> News {
     let Ok(found) = docker.inspect(id).await else { return News::Tried(name) };
     if !found.state.has_ended() {
         return News::Tried(name);
     }
     let fall = if found.exit_code == Some(0) { Fall::Stopped } else { Fall::Crashed };
-    let now = Timestamp::now();
-    let fell_at = found.finished_at.unwrap_or(now);
+    let now = clock::now();
+    // The engine tells by the clock on the wall.
+    let fell_at = found.finished_at.map_or(now, |at| now.before(now.at.since(at)));
     sleep(revive_at(fall, fell_at, last_try).since(now)).await;
     match docker.start(id).await {
         Ok(()) => node.journal.write(&format!("{name} is started again")),

@@ -14,16 +14,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_core::build::Build;
+use clb_core::clock::Moment;
 use clb_core::input::{Input, SeenWorker};
 use clb_core::output::FleetAction;
 use clb_protocol::api::Role as MemberRole;
 use clb_protocol::pool::PoolSpec;
-use clb_protocol::{ContainerId, MemberName, PoolVersion, Timestamp, WorkerId};
+use clb_protocol::{ContainerId, MemberName, PoolVersion, WorkerId};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock;
 use crate::docker::{
     Blueprint, Docker, EngineError, Event, Myself, Program, Role, Seen, State, What, WorkerPlan,
 };
@@ -62,7 +64,7 @@ enum News {
     /// Nothing that the leader has not been told already.
     Nothing,
     /// Docker's list, asked for at that time; `None` when it could not be read.
-    Listed(Timestamp, Option<Vec<Seen>>),
+    Listed(Moment, Option<Vec<Seen>>),
     /// How another orchestrator's container is made.
     Known(MemberName, ContainerId, Box<Blueprint>),
     /// This container of another orchestrator simulates a crash.
@@ -265,7 +267,7 @@ impl Fleet {
         }
         let docker = self.docker.clone();
         self.jobs.spawn(async move {
-            let asked_at = Timestamp::now();
+            let asked_at = clock::now();
             let seen = docker.list().await;
             if let Err(error) = &seen {
                 tracing::debug!("the list of containers cannot be read: {error}");
@@ -293,7 +295,7 @@ impl Fleet {
                 }
             }
             News::Stopped(name, container) => self.node.roster.put(&name, &container, MemberRole::Stopped),
-            News::Tried(name) => self.members.take_try(&name, Timestamp::now()),
+            News::Tried(name) => self.members.take_try(&name, clock::now()),
         }
     }
 
@@ -309,7 +311,7 @@ impl Fleet {
         });
     }
 
-    async fn take_list(&mut self, seen: &[Seen], asked_at: Timestamp) {
+    async fn take_list(&mut self, seen: &[Seen], asked_at: Moment) {
         let workers = seen.iter().filter_map(|seen| match &seen.role {
             Role::Worker(worker) => Some(SeenWorker {
                 container: seen.id.clone(),

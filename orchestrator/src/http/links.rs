@@ -22,12 +22,13 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Door;
 use super::problem::Refusal;
+use crate::clock;
 use crate::leader::{Handle, LINK_QUEUE, Message};
 use crate::ndjson::line;
 use crate::node::Role;
 use crate::store::Member;
+use clb_protocol::Epoch;
 use clb_protocol::api::Role as MemberRole;
-use clb_protocol::{Epoch, Timestamp};
 
 /// The longest line; a worker's hello may hold many results.
 const LINE_LIMIT: usize = 64 << 20;
@@ -153,7 +154,7 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
                 report = timeout_at(heard_at + LONGEST_SILENCE, said.next::<StandbyReport>()) => match report {
                     Ok(Some(report)) => {
                         heard_at = Instant::now();
-                        door.node.roster.hear(&hello.member, Timestamp::now());
+                        door.node.roster.hear(&hello.member, clock::now());
                         if !report.logs.is_empty() && leader.log(identity.clone(), report.logs).await.is_none() {
                             break;
                         }

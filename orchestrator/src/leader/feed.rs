@@ -5,14 +5,14 @@
 //! is kept. A listener that is slower than the ring is long has a gap and is told so.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
 use clb_core::output::{Change, Ending};
 use clb_protocol::api::{LogView, Progress, TaskEvent, TaskState};
-use clb_protocol::{AttemptNo, ContainerNo, Epoch, TaskId, Timestamp};
+use clb_protocol::{AttemptNo, ContainerNo, Epoch, TaskId};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -52,7 +52,8 @@ pub(crate) struct Wanted {
 pub(crate) struct Feed {
     epoch: Epoch,
     ring: Mutex<Ring>,
-    listened_at: AtomicI64,
+    listened_until: AtomicU64,
+    began: Instant,
     board: Board,
 }
 
@@ -67,8 +68,13 @@ struct Ring {
 impl Feed {
     /// A feed and the signal that there is news; the signal ends with the term.
     pub(super) fn new(epoch: Epoch) -> (Arc<Self>, watch::Sender<Cursor>) {
-        let listened_at = AtomicI64::new(i64::MIN);
-        let feed = Self { epoch, ring: Mutex::default(), listened_at, board: Board::default() };
+        let feed = Self {
+            epoch,
+            ring: Mutex::default(),
+            listened_until: AtomicU64::new(0),
+            began: Instant::now(),
+            board: Board::default(),
+        };
         (Arc::new(feed), watch::Sender::new(0))
     }
 
@@ -195,12 +201,16 @@ impl Feed {
     }
 
     fn is_heard(&self) -> bool {
-        Timestamp::now().0 < self.listened_at.load(Ordering::Relaxed)
+        self.age_us() < self.listened_until.load(Ordering::Relaxed)
     }
 
     fn listen(&self) {
-        let until = Timestamp::now() + LISTENED;
-        self.listened_at.store(until.0, Ordering::Relaxed);
+        let until = self.age_us() + LISTENED.as_micros() as u64;
+        self.listened_until.store(until, Ordering::Relaxed);
+    }
+
+    fn age_us(&self) -> u64 {
+        self.began.elapsed().as_micros() as u64
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -301,7 +311,7 @@ fn task_event(change: &Change) -> Option<TaskEvent> {
 
 #[cfg(test)]
 mod tests {
-    use clb_protocol::{LogSeq, OutcomeSeq};
+    use clb_protocol::{LogSeq, OutcomeSeq, Timestamp};
 
     use super::*;
 

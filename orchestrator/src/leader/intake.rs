@@ -1,5 +1,6 @@
 //! What the loop does with each message.
 
+use clb_core::clock::Moment;
 use clb_core::input::{Input, LinkNo};
 use clb_core::output::{PoolReceipt, Receipt};
 use clb_protocol::api::WorkerView;
@@ -15,7 +16,7 @@ use super::inbox::{Explained, Message, PoolAnswer, Refused, Standing, Submission
 use super::term::Term;
 
 impl Term {
-    pub(super) fn take_message(&mut self, message: Message, now: Timestamp) {
+    pub(super) fn take_message(&mut self, message: Message, now: Moment) {
         match message {
             Message::Cancel { ids, which, reply } => {
                 if let Some(reason) = &self.trouble {
@@ -52,7 +53,7 @@ impl Term {
             }
             Message::Fact(input) => drop(self.handle(input, now)),
             Message::Logs { container, lines, reply } => {
-                let _ = reply.send(self.logbook.take_in(&container, lines, now));
+                let _ = reply.send(self.logbook.take_in(&container, lines, now.at));
                 self.pending.ride();
             }
             Message::Member(member) => self.pending.push_member(member),
@@ -93,12 +94,7 @@ impl Term {
         }
     }
 
-    fn change_pool(
-        &mut self,
-        wish: Input,
-        reply: oneshot::Sender<Result<PoolAnswer, Refused>>,
-        now: Timestamp,
-    ) {
+    fn change_pool(&mut self, wish: Input, reply: oneshot::Sender<Result<PoolAnswer, Refused>>, now: Moment) {
         if let Some(reason) = &self.trouble {
             return drop(reply.send(Err(Refused(reason.clone()))));
         }
@@ -117,7 +113,7 @@ impl Term {
         &mut self,
         order: Input,
         reply: oneshot::Sender<Result<Option<WorkerView>, Refused>>,
-        now: Timestamp,
+        now: Moment,
     ) {
         if let Some(reason) = &self.trouble {
             return drop(reply.send(Err(Refused(reason.clone()))));
@@ -127,14 +123,14 @@ impl Term {
         self.pending.push_release(Release::Order { worker, reply });
     }
 
-    pub(super) fn submit(&mut self, Submission { tasks, reply }: Submission, now: Timestamp) {
+    pub(super) fn submit(&mut self, Submission { tasks, reply }: Submission, now: Moment) {
         if let Some(reason) = &self.trouble {
             let refused = tasks.iter().map(|task| (task.id, Submitted::Refused(reason.clone())));
             drop(reply.send(refused.collect()));
             return;
         }
         let receipts = self.handle(Input::Submitted(tasks), now).receipts;
-        let statuses = receipts.into_iter().map(|(id, receipt)| (id, status(receipt, now))).collect();
+        let statuses = receipts.into_iter().map(|(id, receipt)| (id, status(receipt, now.at))).collect();
         self.pending.push_release(Release::Submission { statuses, reply });
     }
 
@@ -143,25 +139,25 @@ impl Term {
         hello: WorkerHello,
         orders: mpsc::Sender<WorkerOrder>,
         reply: oneshot::Sender<LinkNo>,
-        now: Timestamp,
+        now: Moment,
     ) {
         let identity = ContainerIdentity {
             name: hello.worker.name(),
             id: hello.container.clone(),
             role: ContainerRole::Worker,
         };
-        self.logbook.number(&identity, now);
+        self.logbook.number(&identity, now.at);
         let link = self.links.open(orders, identity);
         self.links.send(link, WorkerOrder::Welcome(self.welcome.clone()));
         let _ = reply.send(link);
         self.handle(Input::WorkerJoined { link, hello }, now);
     }
 
-    fn report(&mut self, link: LinkNo, report: WorkerReport, now: Timestamp) {
+    fn report(&mut self, link: LinkNo, report: WorkerReport, now: Moment) {
         if !report.logs.is_empty()
             && let Some(identity) = self.links.identity(link)
         {
-            self.logbook.take_in(identity, report.logs, now);
+            self.logbook.take_in(identity, report.logs, now.at);
             self.pending.ride();
         }
         let leaving = report.leaving.map(|leaving| leaving.returned);

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clb_core::clock::Moment;
 use clb_core::input::{Input, LinkNo};
 use clb_core::output::{Change, FleetAction, Note, Order, Output};
 use clb_protocol::link::{LINE_SHARE_BYTES, LogLine, RunOrder, WorkerOrder};
-use clb_protocol::{AttemptNo, TaskId, Timestamp, seed};
+use clb_protocol::{AttemptNo, TaskId, seed};
 
 use super::commit::Release;
 use super::fetcher::{Due, Fetched};
@@ -18,7 +19,7 @@ const SLEPT: Duration = Duration::from_millis(1_500);
 
 impl Term {
     /// Nobody could be heard while this process was frozen or the machine slept.
-    pub(super) fn notice_sleep(&mut self, now: Timestamp) {
+    pub(super) fn notice_sleep(&mut self, now: Moment) {
         let has_slept = self.ran_at + SLEPT <= now;
         self.ran_at = now;
         if has_slept {
@@ -28,13 +29,13 @@ impl Term {
     }
 
     /// Lets the core decide and does what it says. The answers to callers are left in the output.
-    pub(super) fn handle(&mut self, input: Input, now: Timestamp) -> Output {
+    pub(super) fn handle(&mut self, input: Input, now: Moment) -> Output {
         self.notice_sleep(now);
         if let Input::NotStored(ids) = &input {
             self.specs.forget(ids);
         }
         let mut out = self.cluster.handle(input, now);
-        self.specs.take_in(&out.changes, now);
+        self.specs.take_in(&out.changes, now.at);
         self.send_orders(&out.orders);
         for (link, task, attempt) in out.acks.drain(..) {
             self.pending.push_release(Release::Ack(link, task, attempt));
@@ -96,7 +97,7 @@ impl Term {
     }
 
     /// Sends what was read from the store, as far as it is still to be run, and gives back the rest.
-    pub(super) fn take_fetched(&mut self, fetched: Vec<Fetched>, now: Timestamp) {
+    pub(super) fn take_fetched(&mut self, fetched: Vec<Fetched>, now: Moment) {
         let mut runs: BTreeMap<LinkNo, Vec<RunOrder>> = BTreeMap::new();
         for (Due { link, task, attempt }, work) in fetched {
             let running = self.cluster.running_attempt(task);
@@ -125,7 +126,7 @@ impl Term {
         }
     }
 
-    fn note(&mut self, note: Note, now: Timestamp) {
+    fn note(&mut self, note: Note, now: Moment) {
         let (task, message) = match note {
             Note::ReceivedPayload(id) => (Some(id), seed::received_payload(id)),
             Note::SentPayload(id, port) => (Some(id), seed::sent_payload(id, port)),
@@ -134,9 +135,9 @@ impl Term {
             Note::WorkerCrashed => (None, seed::WORKER_CRASHED.to_owned()),
             Note::Fleet(message) => (None, message),
         };
-        let line = LogLine { at: now, task, message };
+        let line = LogLine { at: now.at, task, message };
         self.journal.show(&line);
-        self.logbook.write(self.own_number, now, task, line.message);
+        self.logbook.write(self.own_number, now.at, task, line.message);
         self.pending.ride();
     }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clb_core::clock::Moment;
 use clb_core::input::{Input, LinkNo, Restored};
 use clb_core::output::FleetAction;
 use clb_core::{Cluster, Config, Restoration};
 use clb_protocol::link::{ContainerIdentity, Welcome, WorkerOrder};
-use clb_protocol::{ContainerNo, Epoch, SubmissionSeq, TaskId, Timestamp};
+use clb_protocol::{ContainerNo, Epoch, SubmissionSeq, TaskId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -22,6 +23,7 @@ use super::keeper::Keeper;
 use super::links::Links;
 use super::logbook::Logbook;
 use super::specs::Specs;
+use crate::clock;
 use crate::journal::Journal;
 use crate::roster::Roster;
 use crate::store::{Committer, Done, Member, OpenTask, Recovered, Store, StoreError};
@@ -70,7 +72,7 @@ pub(crate) struct Term {
     pub(super) roster: Arc<Roster>,
     inbox: Inbox,
     pub(super) fleet: mpsc::UnboundedSender<FleetAction>,
-    pub(super) ran_at: Timestamp,
+    pub(super) ran_at: Moment,
     pub(super) links: Links,
     pub(super) logbook: Logbook,
     pub(super) specs: Specs,
@@ -123,7 +125,7 @@ impl Term {
         let progress = watch::Sender::new(0);
         let (feed, news) = Feed::new(epoch);
         let cluster = restore(beginning.config, beginning.recovered.cluster, &*store, &feed)?;
-        let now = Timestamp::now();
+        let now = clock::now();
         let (handle, inbox) = Handle::new(
             Arc::clone(beginning.keeper.watchdog()),
             progress.subscribe(),
@@ -131,7 +133,7 @@ impl Term {
             news.subscribe(),
         );
         let mut logbook = Logbook::resume(&beginning.recovered.containers, beginning.recovered.last_log);
-        let own_number = logbook.number(&beginning.identity, now);
+        let own_number = logbook.number(&beginning.identity, now.at);
         let mut pending = Pending::default();
         if let Some(member) = beginning.member {
             pending.push_member(member);
@@ -179,9 +181,9 @@ impl Term {
         let journal = Arc::clone(&self.journal);
         loop {
             self.keeper.watchdog().kick();
-            self.notice_sleep(Timestamp::now());
+            self.notice_sleep(clock::now());
             for link in self.links.take_stuck() {
-                self.handle(Input::LinkClosed(link), Timestamp::now());
+                self.handle(Input::LinkClosed(link), clock::now());
             }
             let write_at = self.pending.due().map(|due| due.max(not_before)).filter(|_| commit.is_none());
             if write_at.is_some_and(|at| at <= Instant::now()) {
@@ -195,7 +197,7 @@ impl Term {
                 }
                 return self.release();
             }
-            let deadline = self.cluster.next_deadline().map(instant_of);
+            let deadline = self.cluster.next_deadline(clock::now()).map(clock::instant_of);
             tokio::select! {
                 biased;
                 done = finished(&mut commit) => {
@@ -209,28 +211,28 @@ impl Term {
                     if !self.inbox.messages.is_closed() =>
                 {
                     for message in messages.drain(..) {
-                        self.take_message(message, Timestamp::now());
+                        self.take_message(message, clock::now());
                     }
                     self.take_submissions();
                 }
                 Some(submission) = self.inbox.submissions.recv(), if self.takes_submissions() => {
-                    self.submit(submission, Timestamp::now());
+                    self.submit(submission, clock::now());
                     self.take_submissions();
                 }
-                fetched = self.fetcher.fetched() => self.take_fetched(fetched, Timestamp::now()),
+                fetched = self.fetcher.fetched() => self.take_fetched(fetched, clock::now()),
                 current = self.keeper.fenced() => return End::Fenced(current),
                 _ = look_around.tick() => {
-                    if self.is_cut_off(Timestamp::now()) {
+                    if self.is_cut_off(clock::now()) {
                         self.journal.write("Hears neither workers nor a standby: hands over to one that does");
                         return self.release();
                     }
                 }
                 _ = ping.tick() => self.links.send_all(&WorkerOrder::Ping),
                 () = journal.has_unsent() => {
-                    self.logbook.take_in(&self.identity, journal.take_unsent(), Timestamp::now());
+                    self.logbook.take_in(&self.identity, journal.take_unsent(), clock::now().at);
                     self.pending.ride();
                 }
-                () = until(deadline) => drop(self.handle(Input::TimePassed, Timestamp::now())),
+                () = until(deadline) => drop(self.handle(Input::TimePassed, clock::now())),
                 () = until(write_at) => {}
             }
         }
@@ -248,12 +250,12 @@ impl Term {
                 return;
             }
             let Ok(submission) = self.inbox.submissions.try_recv() else { return };
-            self.submit(submission, Timestamp::now());
+            self.submit(submission, clock::now());
         }
     }
 
     /// Whether it is this leader that nobody reaches, and somebody else could lead.
-    fn is_cut_off(&self, now: Timestamp) -> bool {
+    fn is_cut_off(&self, now: Moment) -> bool {
         self.roster.is_silent(now) && self.cluster.is_unheard(now)
     }
 
@@ -272,7 +274,7 @@ impl Term {
 
     /// Takes in the end of a commit. `Err(None)`: try again a little later.
     fn take_commit(&mut self, (done, releases): (Option<Done>, Vec<Release>)) -> Result<(), Option<End>> {
-        let now = Timestamp::now();
+        let now = clock::now();
         let Some(Done { batch, result }) = done else {
             let detail = "the thread that commits has ended".to_owned();
             return Err(Some(End::Broken(StoreError::Unavailable { detail })));
@@ -308,7 +310,7 @@ impl Term {
     }
 
     /// Hands out nothing and takes nothing in until the store takes a commit again.
-    pub(super) fn suspend(&mut self, reason: String, now: Timestamp) {
+    pub(super) fn suspend(&mut self, reason: String, now: Moment) {
         if self.trouble.is_none() {
             self.journal.write(&reason);
             self.handle(Input::StoreAvailable(false), now);
@@ -362,13 +364,13 @@ fn restore(
     feed: &Feed,
 ) -> Result<Cluster, StoreError> {
     let epoch = recovered.epoch;
-    let mut restoration = Restoration::begin(config, recovered, Timestamp::now());
+    let mut restoration = Restoration::begin(config, recovered, clock::now());
     let mut after = SubmissionSeq(0);
     loop {
         let page = store.open_tasks(epoch, after, RESTORED_AT_ONCE)?;
-        let Some(last) = page.last() else { return Ok(restoration.finish(Timestamp::now())) };
+        let Some(last) = page.last() else { return Ok(restoration.finish(clock::now())) };
         after = last.task.seq;
-        let now = Timestamp::now();
+        let now = clock::now();
         for OpenTask { task, group } in page {
             if let Some(group) = group {
                 feed.resume(task.id, &group);
@@ -389,11 +391,6 @@ async fn finished(commit: &mut Option<Commit>) -> (Option<Done>, Vec<Release>) {
     let done = done.await.ok();
     let releases = commit.take().map(|commit| commit.releases).unwrap_or_default();
     (done, releases)
-}
-
-/// When a deadline of the core is due on the clock that timers use.
-fn instant_of(at: Timestamp) -> Instant {
-    Instant::now() + at.since(Timestamp::now())
 }
 
 async fn until(at: Option<Instant>) {

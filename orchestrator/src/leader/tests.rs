@@ -1,5 +1,6 @@
 //! A whole term against a real store, with workers that are played by the tests.
 
+mod clocks;
 mod outputs;
 mod specs;
 mod trouble;
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Beginning, End, Explained, Handle, Keeper, Message, Submitted, Term, Wanted, Whereabouts};
+use crate::clock;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Claim, LogFilter, LogFrom, Reader, Store};
 
@@ -86,7 +88,7 @@ impl Prepared {
 impl Bench {
     /// A term with a place for one worker.
     pub(crate) fn start() -> Self {
-        let now = Timestamp::now();
+        let now = clock::now();
         let Prepared { folder, store, epoch, term, handle, actions } = Prepared::new();
         let bench = Self { folder, store, epoch, handle, actions, term: tokio::spawn(term.run()) };
         let observed = Input::FleetObserved { seen: Vec::<SeenWorker>::new(), asked_at: now };
@@ -137,6 +139,15 @@ impl Played {
                 WorkerOrder::Ping => {}
                 order => return order,
             }
+        }
+    }
+
+    /// Beats as a worker does, as often as the leader.
+    async fn beat(&mut self, times: usize) {
+        for _ in 0..times {
+            let heard = timeout(PATIENCE, self.heard.recv()).await.unwrap().unwrap();
+            assert!(matches!(heard, WorkerOrder::Ping | WorkerOrder::Welcome(_)), "{heard:?}");
+            self.report(WorkerReport::default());
         }
     }
 

@@ -169,8 +169,8 @@ impl Agent {
     }
 
     /// The first line for a link that is to be opened now.
-    pub(crate) fn greet(&self) -> Greeting {
-        let mut running = self.running.list();
+    pub(crate) fn greet(&self, now: Now) -> Greeting {
+        let mut running = self.running.list(now);
         if let Phase::Leaving(farewell) = &self.phase {
             running.extend(farewell.returned.iter().cloned());
         }
@@ -229,7 +229,7 @@ impl Agent {
             Phase::Leaving(_) => return,
             Phase::Working | Phase::Crashed => {}
         }
-        let returned = self.return_running();
+        let returned = self.return_running(now);
         let text = match self.running.len() {
             0 => format!("Leaving: gives back {} of its tasks unfinished", returned.len()),
             left => format!(

@@ -8,9 +8,9 @@
 
 use std::time::Duration;
 
+use clb_protocol::Epoch;
 use clb_protocol::api::Progress;
 use clb_protocol::link::{AttemptResult, RunOrder, Running, WorkerOrder, Yield};
-use clb_protocol::{Epoch, Timestamp};
 
 use super::contact::{Contact, Phase};
 use super::running::{Attempt, Doer, Reason};
@@ -65,10 +65,10 @@ impl Agent {
         if let Phase::Leaving(farewell) = &mut self.phase
             && is_unfinished
         {
-            farewell.returned.push(running(ended.key, &attempt));
+            farewell.returned.push(attempt.told(ended.key, now));
             return;
         }
-        self.put(ended.key, attempt.epoch, attempt.started_at, ended.gave, now);
+        self.put(ended.key, attempt.epoch, attempt.started, ended.gave, now);
     }
 
     /// An attempt says how far it is.
@@ -81,16 +81,16 @@ impl Agent {
     /// Time passed.
     pub(crate) fn handle_time(&mut self, now: Now) {
         while let Some((key, attempt)) = self.running.pop_due(now.instant) {
-            let Attempt { epoch, started_at, doer, .. } = attempt;
+            let Attempt { epoch, started, doer, .. } = attempt;
             match doer {
-                Doer::Clock(gave) => self.put(key, epoch, started_at, gave, now),
+                Doer::Clock(gave) => self.put(key, epoch, started, gave, now),
                 Doer::Thread { .. } => {
                     self.note_timeout(key, now);
-                    self.put(key, epoch, started_at, Yield::TimedOut(None), now);
+                    self.put(key, epoch, started, Yield::TimedOut(None), now);
                 }
                 Doer::Program(_) => {
                     self.note_timeout(key, now);
-                    self.stop(key, Attempt { epoch, started_at, deadline: None, doer }, Reason::TimedOut);
+                    self.stop(key, Attempt { epoch, started, deadline: None, doer }, Reason::TimedOut);
                 }
             }
         }
@@ -100,11 +100,11 @@ impl Agent {
     }
 
     /// Takes out what can be given back at once. Programs are stopped first.
-    pub(super) fn return_running(&mut self) -> Vec<Running> {
+    pub(super) fn return_running(&mut self, now: Now) -> Vec<Running> {
         let mut returned = Vec::new();
         for (key, attempt) in self.running.take_all() {
             match attempt.doer {
-                Doer::Clock(_) | Doer::Thread { .. } => returned.push(running(key, &attempt)),
+                Doer::Clock(_) | Doer::Thread { .. } => returned.push(attempt.told(key, now)),
                 Doer::Program(_) => self.stop(key, attempt, Reason::Leaving),
             }
         }
@@ -124,7 +124,7 @@ impl Agent {
     fn cancel(&mut self, key: AttemptKey, attempt: Attempt, now: Now) {
         match attempt.doer {
             Doer::Clock(_) | Doer::Thread { .. } => {
-                self.put(key, attempt.epoch, attempt.started_at, Yield::Cancelled(None), now);
+                self.put(key, attempt.epoch, attempt.started, Yield::Cancelled(None), now);
             }
             Doer::Program(_) => self.stop(key, attempt, Reason::Cancelled),
         }
@@ -132,7 +132,7 @@ impl Agent {
 
     /// Has a program stopped; its attempt goes on until it has. The first reason counts.
     fn stop(&mut self, key: AttemptKey, attempt: Attempt, reason: Reason) {
-        let Attempt { epoch, started_at, doer, .. } = attempt;
+        let Attempt { epoch, started, doer, .. } = attempt;
         let former = if let Doer::Program(former) = doer { former } else { None };
         let grace = match reason {
             Reason::TimedOut | Reason::Cancelled => self.identity.stop_grace,
@@ -145,7 +145,7 @@ impl Agent {
         };
         self.effects.push(Effect::Stop(key, Stop { gives, grace }));
         let doer = Doer::Program(Some(reason));
-        self.running.insert(key, Attempt { epoch, started_at, deadline: None, doer });
+        self.running.insert(key, Attempt { epoch, started, deadline: None, doer });
     }
 
     fn run(&mut self, order: &RunOrder, epoch: Epoch, now: Now) {
@@ -157,13 +157,19 @@ impl Agent {
         if let Phase::Leaving(farewell) = &mut self.phase {
             let (task, attempt) = key;
             // The order crossed the farewell on its way.
-            farewell.returned.push(Running { task, attempt, epoch, started_at: now.at });
+            farewell.returned.push(Running {
+                task,
+                attempt,
+                epoch,
+                started_at: now.at,
+                ran_for: Duration::ZERO,
+            });
             farewell.closing = None;
             return;
         }
         let (span, doer) = match Work::of(order, self.identity.stop_grace) {
             Work::Over(gave) => {
-                self.put(key, epoch, now.at, gave, now);
+                self.put(key, epoch, now, gave, now);
                 return;
             }
             Work::Wait(span, gives) => (span, Doer::Clock(gives)),
@@ -178,15 +184,16 @@ impl Agent {
             }
         };
         let deadline = Some(now.instant + span);
-        self.running.insert(key, Attempt { epoch, started_at: now.at, deadline, doer });
+        self.running.insert(key, Attempt { epoch, started: now, deadline, doer });
     }
 
     fn note_timeout(&mut self, key: AttemptKey, now: Now) {
         self.note(now, format!("Stopped payload: {} ran into its timeout", key.0));
     }
 
-    fn put(&mut self, key: AttemptKey, epoch: Epoch, started_at: Timestamp, gave: Yield, now: Now) {
+    fn put(&mut self, key: AttemptKey, epoch: Epoch, started: Now, gave: Yield, now: Now) {
         let (task, attempt) = key;
+        let started_at = started.at;
         self.ended += 1;
         self.outbox.put(AttemptResult { task, attempt, epoch, started_at, ended_at: now.at, gave });
     }
@@ -197,9 +204,4 @@ impl Agent {
             self.note(now, format!("Runs {running} tasks at once, more than its {slots} slots"));
         }
     }
-}
-
-fn running(key: AttemptKey, attempt: &Attempt) -> Running {
-    let (task, number) = key;
-    Running { task, attempt: number, epoch: attempt.epoch, started_at: attempt.started_at }
 }

@@ -1,6 +1,7 @@
 //! Results that the leader has not acknowledged yet, in the order in which they came to be.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use clb_protocol::link::{AttemptResult, LINE_SHARE_BYTES, Running};
 
@@ -60,6 +61,7 @@ impl Outbox {
             attempt: result.attempt,
             epoch: result.epoch,
             started_at: result.started_at,
+            ran_for: Duration::ZERO,
         })
     }
 

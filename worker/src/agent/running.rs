@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
+use clb_protocol::Epoch;
 use clb_protocol::link::{Running, Yield};
-use clb_protocol::{Epoch, Timestamp};
 
+use super::Now;
 use crate::run::{AttemptKey, StopOnDrop};
 
 /// An attempt under way.
@@ -14,11 +15,24 @@ pub(super) struct Attempt {
     /// The term that ordered it.
     pub(super) epoch: Epoch,
     /// When the order came.
-    pub(super) started_at: Timestamp,
+    pub(super) started: Now,
     /// When it is over, or is to be stopped; `None` once it is being stopped.
     pub(super) deadline: Option<Instant>,
     /// What does the work.
     pub(super) doer: Doer,
+}
+
+impl Attempt {
+    /// As the leader hears of it.
+    pub(super) fn told(&self, (task, attempt): AttemptKey, now: Now) -> Running {
+        Running {
+            task,
+            attempt,
+            epoch: self.epoch,
+            started_at: self.started.at,
+            ran_for: now.instant.saturating_duration_since(self.started.instant),
+        }
+    }
 }
 
 /// What does the work of an attempt.
@@ -103,17 +117,8 @@ impl RunningTable {
     }
 
     /// Everything in it as the leader hears of it, oldest task first.
-    pub(super) fn list(&self) -> Vec<Running> {
-        let mut all: Vec<Running> = self
-            .attempts
-            .iter()
-            .map(|(&(task, attempt), it)| Running {
-                task,
-                attempt,
-                epoch: it.epoch,
-                started_at: it.started_at,
-            })
-            .collect();
+    pub(super) fn list(&self, now: Now) -> Vec<Running> {
+        let mut all: Vec<Running> = self.attempts.iter().map(|(&key, it)| it.told(key, now)).collect();
         all.sort_by_key(|running| (running.task, running.attempt));
         all
     }

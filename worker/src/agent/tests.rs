@@ -35,7 +35,7 @@ impl Bench {
     }
 
     fn welcome(&mut self, epoch: u64) -> bool {
-        let greeting = self.agent.greet();
+        let greeting = self.agent.greet(self.now);
         self.agent.handle_welcome(welcome(epoch), &greeting, self.now)
     }
 
@@ -119,7 +119,7 @@ fn the_same_attempt_ordered_twice_runs_once() {
         bench.run(running, "sleep", 5.0);
         bench.run(over, "sleep", 0.0);
     }
-    assert_eq!(bench.agent.greet().hello.running.len(), 1);
+    assert_eq!(bench.agent.greet(bench.now).hello.running.len(), 1);
     assert_eq!(bench.say().0, [sum(over)]);
 }
 
@@ -143,7 +143,7 @@ fn a_spin_beyond_its_timeout_times_out() {
     bench.run(task, "spin", 3_600.0);
     bench.order(WorkerOrder::Ping);
     bench.pass(Duration::from_mins(1));
-    assert_eq!(gave(&bench.agent.greet().hello.finished[0].gave), "timed out");
+    assert_eq!(gave(&bench.agent.greet(bench.now).hello.finished[0].gave), "timed out");
 }
 
 #[test]
@@ -162,11 +162,11 @@ fn a_result_is_kept_over_links_until_it_is_acknowledged() {
     bench.run(task, "sleep", 0.0);
     bench.say();
     bench.agent.handle_unlinked(bench.now, "test");
-    assert_eq!(bench.agent.greet().hello.finished.len(), 1);
+    assert_eq!(bench.agent.greet(bench.now).hello.finished.len(), 1);
     assert!(bench.welcome(2));
     assert!(bench.say().0.is_empty(), "the greeting has said it");
     bench.order(WorkerOrder::Ack(vec![(task, FIRST)]));
-    assert!(bench.agent.greet().hello.finished.is_empty());
+    assert!(bench.agent.greet(bench.now).hello.finished.is_empty());
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_result_that_came_after_the_greeting_was_written_is_reported() {
     let task = TaskId::now();
     bench.run(task, "sleep", 1.0);
     bench.agent.handle_unlinked(bench.now, "test");
-    let greeting = bench.agent.greet();
+    let greeting = bench.agent.greet(bench.now);
     assert_eq!(greeting.hello.running.len(), 1);
     bench.pass(SECOND);
     assert!(bench.agent.handle_welcome(welcome(2), &greeting, bench.now));
@@ -189,7 +189,7 @@ fn a_term_that_is_over_has_no_say() {
     assert!(!bench.welcome(6));
     let task = TaskId::now();
     bench.run(task, "sleep", 0.0);
-    assert!(bench.agent.greet().hello.finished.is_empty(), "an order without a link is none");
+    assert!(bench.agent.greet(bench.now).hello.finished.is_empty(), "an order without a link is none");
     assert!(bench.welcome(7));
     assert!(bench.agent.fence() == Epoch(7));
 }
@@ -205,14 +205,14 @@ fn a_quiet_leader_makes_it_look_elsewhere_and_a_silent_one_is_given_up() {
     assert_eq!(bench.wish(), Wish::LookElsewhere);
     bench.pass(SECOND);
     assert_eq!(bench.wish(), Wish::Look);
-    assert_eq!(bench.agent.greet().hello.running.len(), 1, "what runs goes on");
+    assert_eq!(bench.agent.greet(bench.now).hello.running.len(), 1, "what runs goes on");
 }
 
 #[test]
 fn a_leader_that_speaks_again_makes_the_greeting_for_another_one_stale() {
     let mut bench = Bench::linked(1);
     bench.pass(2 * SECOND);
-    let greeting = bench.agent.greet();
+    let greeting = bench.agent.greet(bench.now);
     bench.run(TaskId::now(), "sleep", 5.0);
     assert!(!bench.agent.handle_welcome(welcome(2), &greeting, bench.now));
     assert!(bench.welcome(2));
@@ -290,7 +290,7 @@ fn the_farewell_is_said_again_to_the_next_leader() {
     bench.run(task, "sleep", 5.0);
     bench.agent.handle_unlinked(bench.now, "test");
     bench.agent.handle_leave(bench.now);
-    assert_eq!(bench.agent.greet().hello.running[0].task, task, "the next leader knows whose it is");
+    assert_eq!(bench.agent.greet(bench.now).hello.running[0].task, task, "the next leader knows whose it is");
     assert!(bench.welcome(2));
     assert_eq!(bench.say().1.unwrap().returned, [(task, FIRST)]);
 }
@@ -300,13 +300,13 @@ fn a_simulated_crash_forgets_everything_and_comes_back_as_somebody_else() {
     let mut bench = Bench::linked(1);
     bench.run(TaskId::now(), "sleep", 0.0);
     bench.run(TaskId::now(), "sleep", 5.0);
-    let before = bench.agent.greet().hello.incarnation;
+    let before = bench.agent.greet(bench.now).hello.incarnation;
     assert!(bench.agent.flip(Incarnation(Uuid::now_v7()), bench.now));
     assert_eq!(bench.wish(), Wish::Off);
     assert!(!bench.agent.may_speak());
     assert!(!bench.agent.flip(Incarnation(Uuid::now_v7()), bench.now));
     assert_eq!(bench.wish(), Wish::Look);
-    let hello = bench.agent.greet().hello;
+    let hello = bench.agent.greet(bench.now).hello;
     assert!(hello.running.is_empty() && hello.finished.is_empty());
     assert_ne!(hello.incarnation, before);
 }
@@ -323,7 +323,7 @@ fn a_bad_spec_fails_with_a_sentence_and_more_than_its_slots_is_a_warning() {
         matches!(effect, Effect::Note(_, Note::Text(text)) if text.contains("more than its 2 slots"))
     });
     assert!(warned);
-    assert_eq!(bench.agent.view().running.len(), 3);
+    assert_eq!(bench.agent.view(bench.now).running.len(), 3);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use clb_protocol::link::{Running, Welcome};
 
-use super::Agent;
 use super::contact::Phase;
+use super::{Agent, Now};
 
 /// What the worker's page shows.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct View {
 
 impl Agent {
     /// What the worker's page shows.
-    pub(crate) fn view(&self) -> View {
+    pub(crate) fn view(&self, now: Now) -> View {
         let linked = self.linked();
         let state = match (&self.phase, linked) {
             (Phase::Crashed, _) => "simulates a crash",
@@ -36,7 +36,7 @@ impl Agent {
             state,
             is_crashed: matches!(self.phase, Phase::Crashed),
             leader: linked.map(|linked| linked.welcome.clone()),
-            running: self.running.list(),
+            running: self.running.list(now),
             unacknowledged: self.outbox.len(),
             ended: self.ended,
         }

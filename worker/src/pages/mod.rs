@@ -16,7 +16,6 @@ use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use clb_door::Refusal;
-use clb_protocol::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -82,11 +81,10 @@ async fn index(State(pages): State<Pages>) -> Response {
         Ok(view) => view,
         Err(DeskClosed) => return is_ending(),
     };
-    let now = Timestamp::now();
     let running = view.running.iter().map(|it| Row {
         task: it.task.to_string(),
         attempt: it.attempt.0,
-        seconds: format!("{:.1}", now.since(it.started_at).as_secs_f64()),
+        seconds: format!("{:.1}", it.ran_for.as_secs_f64()),
     });
     render(&Index { name: &pages.name, view: &view, running: running.collect() })
 }

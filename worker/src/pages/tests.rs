@@ -3,6 +3,7 @@
 use super::*;
 use axum::body::Body;
 use clap::Parser;
+use clb_protocol::Timestamp;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 

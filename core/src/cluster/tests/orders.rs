@@ -11,7 +11,7 @@ impl World {
     pub(super) fn lose_order(&mut self, slot: u16, unreadable: Option<&str>) -> Option<TaskId> {
         let (_, process) = self.containers.get_mut(&self.worker(slot)?)?;
         let link = process.link?;
-        let (task, (attempt, _)) = process.running.pop_first()?;
+        let (task, (attempt, ..)) = process.running.pop_first()?;
         self.tell(match unreadable {
             None => Input::OrderLost { link, task, attempt },
             Some(reason) => Input::OrderUnreadable { link, task, attempt, reason: reason.to_owned() },
@@ -57,7 +57,7 @@ fn the_slot_of_a_task_that_was_cancelled_before_its_order_was_sent_is_free() {
     let tasks = c.submitted(3);
     let worker = c.worker(1).unwrap();
     let (_, process) = c.containers.get_mut(&worker).unwrap();
-    let (link, (task, (attempt, _))) = (process.link.unwrap(), process.running.pop_first().unwrap());
+    let (link, (task, (attempt, ..))) = (process.link.unwrap(), process.running.pop_first().unwrap());
     c.cancel(vec![task], Cancellable::Open);
     c.expect_running(1, &tasks[1..2]);
     c.tell(Input::OrderLost { link, task, attempt });

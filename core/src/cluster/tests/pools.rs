@@ -440,13 +440,13 @@ fn a_task_that_waits_for_its_pool_says_what_is_with_the_pool() {
     assert!(explained.summary.contains("there is no image tools"), "{}", explained.summary);
     let waiting = explained.waiting.unwrap();
     assert_eq!(waiting.reason, WaitReason::PoolFailed);
-    assert!(waiting.until.is_some_and(|until| until > c.now));
+    assert!(waiting.until.is_some_and(|until| until > c.now.at));
     c.missing_images.clear();
     c.broken = Some(spec(1).cpus);
     c.pass(Duration::from_secs(2));
     c.act();
     let waiting = why(&c, task).waiting.unwrap();
-    assert!(waiting.until.is_some_and(|until| until > c.now), "it backs off: {waiting:?}");
+    assert!(waiting.until.is_some_and(|until| until > c.now.at), "it backs off: {waiting:?}");
     c.tell(Input::PoolPaused { name: "tools".into(), is_paused: true });
     assert_eq!(why(&c, task).waiting.unwrap().reason, WaitReason::PoolPaused);
 }

@@ -136,7 +136,7 @@ fn take(world: &mut World, step: &Step) {
     match *step {
         Step::Submit { count, max_attempts } => drop(world.submit_with(count, max_attempts)),
         Step::SubmitPutOff { span_ms, priority } => {
-            let until = world.now + Duration::from_millis(span_ms);
+            let until = world.now.at + Duration::from_millis(span_ms);
             world.submit_like(1, 3, |task| (task.not_before, task.priority) = (Some(until), priority));
         }
         Step::SubmitPatient { retry, max_attempts } => {

@@ -315,7 +315,7 @@ fn a_container_that_cannot_be_made_is_tried_again_later_and_says_why() {
     c.expect_state(1, WorkerState::BackingOff);
     let view = c.cluster.workers().next().unwrap();
     assert_eq!(view.reason.as_deref(), Some("no such image"));
-    let next = c.cluster.next_deadline().unwrap();
+    let next = c.cluster.next_deadline(c.now).unwrap();
     c.pass(next.since(c.now));
     assert_eq!(c.actions.len(), 1);
 }
@@ -337,7 +337,7 @@ fn no_deadline_stays_in_the_past_while_the_store_takes_nothing() {
     let mut c = World::empty(0);
     c.tell(Input::StoreAvailable(false));
     c.pass(Duration::from_secs(1));
-    assert!(c.cluster.next_deadline().is_none_or(|due| due > c.now));
+    assert!(c.cluster.next_deadline(c.now).is_none_or(|due| due > c.now));
 }
 
 #[test]

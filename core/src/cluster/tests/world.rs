@@ -20,6 +20,7 @@ use clb_protocol::{
 
 pub(super) use self::engine::container;
 use self::workers::{Process, result};
+use crate::clock::Moment;
 use crate::config::{Config, Definition};
 use crate::fleet::Standing;
 use crate::input::{Cancellable, Input, LinkNo, Restored, RestoredPool, RestoredTask};
@@ -49,7 +50,7 @@ pub(super) struct Row {
 }
 
 pub(super) struct World {
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
     pub(super) cluster: Cluster,
     pub(super) rows: BTreeMap<TaskId, Row>,
     pub(super) containers: BTreeMap<WorkerId, (bool, Process)>,
@@ -91,7 +92,7 @@ impl World {
     }
 
     pub(super) fn empty(workers: u16) -> Self {
-        let now = Timestamp(1_000_000);
+        let now = Moment::ORIGIN;
         Self {
             now,
             cluster: Restoration::begin(config(workers), Restored::default(), now).finish(now),
@@ -233,15 +234,15 @@ impl World {
         if let Order::Run(task, attempt) = order {
             self.check_start(link, task, attempt);
         }
-        let epoch = self.epoch;
+        let (epoch, now) = (self.epoch, self.now);
         let Some(process) = self.process(link) else { return };
         match order {
             Order::Run(task, attempt) => {
-                assert!(process.running.insert(task, (attempt, epoch)).is_none(), "ordered twice");
+                assert!(process.running.insert(task, (attempt, epoch, now)).is_none(), "ordered twice");
                 assert!(process.running.len() <= usize::from(SLOTS), "more tasks than slots");
             }
             Order::Cancel(task, attempt) => {
-                if process.running.get(&task).is_some_and(|(held, _)| *held == attempt) {
+                if process.running.get(&task).is_some_and(|(held, ..)| *held == attempt) {
                     process.running.remove(&task);
                     process.outbox.push(result(task, attempt, epoch, cancelled()));
                 }

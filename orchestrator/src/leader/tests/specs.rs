@@ -23,7 +23,7 @@ async fn another_task_under_a_known_id_does_not_change_what_is_run() {
 
 #[tokio::test]
 async fn only_the_specs_of_what_waits_for_a_slot_are_kept() {
-    let now = Timestamp::now();
+    let now = clock::now();
     let Prepared { mut term, store, epoch, handle: _handle, .. } = Prepared::new();
     let submit = |term: &mut Term, tasks: &[NewTask]| {
         let reply = oneshot::channel().0;
@@ -31,7 +31,7 @@ async fn only_the_specs_of_what_waits_for_a_slot_are_kept() {
     };
     let (good, mut nowhere, mut later) = (task(), task(), task());
     nowhere.pool = "gpu".into();
-    later.not_before = Some(now + Duration::from_hours(1));
+    later.not_before = Some(now.at + Duration::from_hours(1));
     submit(&mut term, &[good.clone(), nowhere, later.clone()]);
     assert_eq!(term.specs.kept(), [good.id]);
     term.handle(Input::Stored(vec![good.id, later.id]), now);

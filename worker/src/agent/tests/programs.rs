@@ -37,11 +37,11 @@ fn a_program_that_outruns_its_timeout_is_stopped_and_ends_when_it_has() {
     bench.order(WorkerOrder::Ping);
     bench.pass(Duration::from_mins(1));
     assert_eq!(bench.done_to_programs(), ["stop TimedOut within 5s"]);
-    assert_eq!(bench.agent.greet().hello.running[0].task, task, "it still has its slot");
+    assert_eq!(bench.agent.greet(bench.now).hello.running[0].task, task, "it still has its slot");
     bench.pass(SECOND);
     assert!(bench.done_to_programs().is_empty(), "it is asked once");
     bench.program_ended(task, Yield::TimedOut(None));
-    assert_eq!(gave(&bench.agent.greet().hello.finished[0].gave), "timed out");
+    assert_eq!(gave(&bench.agent.greet(bench.now).hello.finished[0].gave), "timed out");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_simulated_crash_kills_programs_and_hears_no_more_of_them() {
     assert_eq!(bench.done_to_programs(), ["abandon"]);
     bench.program_ended(task, Yield::Cancelled(None));
     bench.agent.flip(Incarnation(Uuid::now_v7()), bench.now);
-    assert!(bench.agent.greet().hello.finished.is_empty());
+    assert!(bench.agent.greet(bench.now).hello.finished.is_empty());
 }
 
 #[test]
@@ -122,7 +122,11 @@ fn large_results_go_in_several_lines_each_once() {
     }
     assert!(!bench.agent.has_news(bench.now));
     bench.agent.handle_unlinked(bench.now, "test");
-    assert_eq!(bench.agent.greet().hello.finished.len(), 1, "a greeting has room for no more either");
+    assert_eq!(
+        bench.agent.greet(bench.now).hello.finished.len(),
+        1,
+        "a greeting has room for no more either"
+    );
     assert!(bench.welcome(2));
     assert_eq!((bench.say().0.len(), bench.say().0.len()), (1, 1), "the others follow");
 }
@@ -136,7 +140,7 @@ fn a_result_without_room_in_the_greeting_counts_as_running_there_and_follows() {
         bench.program_ended(task, Yield::Succeeded(RawValue::from_string(large).unwrap()));
     }
     bench.agent.handle_unlinked(bench.now, "test");
-    let hello = bench.agent.greet().hello;
+    let hello = bench.agent.greet(bench.now).hello;
     assert_eq!(hello.finished.iter().map(|it| it.task).collect::<Vec<_>>(), [first]);
     assert_eq!(hello.running.iter().map(|it| it.task).collect::<Vec<_>>(), [second]);
     assert!(bench.welcome(2));

@@ -82,7 +82,7 @@ impl World {
             FleetAction::RemoveStray(stray) => self.containers.retain(|worker, _| container(worker) != stray),
             FleetAction::Measure { worker, .. } => {
                 let usage =
-                    Usage { at: self.now, cpu_percent: 1.0, memory_bytes: 1, memory_limit_bytes: 100 };
+                    Usage { at: self.now.at, cpu_percent: 1.0, memory_bytes: 1, memory_limit_bytes: 100 };
                 self.tell(Input::UsageSampled { worker, usage });
             }
         }

@@ -10,6 +10,7 @@ use clb_protocol::{
 use super::engine::container;
 use super::{SLOTS, STOP_GRACE, World};
 use crate::build::Build;
+use crate::clock::Moment;
 use crate::input::{Input, LinkNo};
 use crate::output::Output;
 
@@ -17,7 +18,7 @@ use crate::output::Output;
 pub(in crate::cluster::tests) struct Process {
     pub(in crate::cluster::tests) is_stopped: bool,
     pub(in crate::cluster::tests) link: Option<LinkNo>,
-    pub(in crate::cluster::tests) running: BTreeMap<TaskId, (AttemptNo, Epoch)>,
+    pub(in crate::cluster::tests) running: BTreeMap<TaskId, (AttemptNo, Epoch, Moment)>,
     pub(super) outbox: Vec<AttemptResult>,
     pub(in crate::cluster::tests) version: PoolVersion,
     pub(super) build: Option<Build>,
@@ -51,11 +52,12 @@ impl World {
             return;
         }
         process.link = Some(link);
-        let running = process.running.iter().map(|(task, (attempt, epoch))| Running {
+        let running = process.running.iter().map(|(task, (attempt, epoch, begun))| Running {
             task: *task,
             attempt: *attempt,
             epoch: *epoch,
-            started_at: self.now,
+            started_at: begun.at,
+            ran_for: self.now.since(*begun),
         });
         let hello = WorkerHello {
             worker: worker.clone(),
@@ -87,7 +89,7 @@ impl World {
 
     pub(in crate::cluster::tests) fn finish(&mut self, worker: &WorkerId, gave: &Yield) -> Option<Output> {
         let Some((true, process)) = self.containers.get_mut(worker) else { return None };
-        if let Some((task, (attempt, epoch))) = process.running.pop_first() {
+        if let Some((task, (attempt, epoch, _))) = process.running.pop_first() {
             process.outbox.push(result(task, attempt, epoch, gave.clone()));
         }
         self.report(worker)
@@ -97,7 +99,7 @@ impl World {
         let Some((true, process)) = self.containers.get_mut(worker) else { return };
         let Some(link) = process.link else { return };
         let returned =
-            std::mem::take(&mut process.running).into_iter().map(|(id, (no, _))| (id, no)).collect();
+            std::mem::take(&mut process.running).into_iter().map(|(id, (no, ..))| (id, no)).collect();
         self.tell(Input::WorkerReported { link, finished: Vec::new(), leaving: Some(returned) });
     }
 
