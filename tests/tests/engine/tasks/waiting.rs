@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use clb_protocol::api::{Explanation, TaskState, WaitReason};
-use clb_protocol::task::{Argv, Command, RetryRequest, TaskRequest, Work};
+use clb_protocol::task::{RetryRequest, TaskRequest};
 use clb_protocol::{AttemptNo, TaskId, Timestamp};
-use clb_tests::cluster::{Cluster, Door};
-use clb_tests::{SOON, Setup, eventually, sleep};
+use clb_tests::cluster::{Cluster, Door, WorkerKind};
+use clb_tests::{SOON, Setup, command, eventually, sleep};
 
 const UNKNOWN: &str = "01890000-0000-7000-8000-000000000000";
 
-/// A task that fails at once, whose program is not there.
+/// A task that fails at once.
 fn failing() -> TaskRequest {
-    let work = Work::Command(Command::new(Argv::new::<&str>("/not/there", [])));
-    TaskRequest { id: Some(TaskId::now()), ..TaskRequest::new(work) }
+    TaskRequest { max_attempts: None, ..command(&["/fixture", "exit", "3"]) }
 }
 
 async fn explain(door: &Door, task: TaskId) -> Explanation {
@@ -33,7 +32,7 @@ async fn explained(cluster: &Cluster, task: TaskId, reason: WaitReason) -> Expla
 
 #[tokio::test]
 async fn a_task_that_is_put_off_and_one_that_rests_wait_on_under_a_new_leader() {
-    let cluster = Cluster::start().await;
+    let cluster = Setup::new().kind(WorkerKind::WithFixture).start().await;
     let before = cluster.has_two_orchestrators().await;
     let (span, delay) = (Duration::from_secs(15), 12.0);
     let not_before = Timestamp::now() + span;
