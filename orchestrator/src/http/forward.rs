@@ -25,9 +25,9 @@ use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::Door;
 use super::forwarded::{Forwarded, is_repeatable, may_take_long, rest_of_wait};
 use super::problem::{NotLed, Refusal};
+use super::{Door, parameters};
 use crate::node::{LEADER_WAIT, Node, Role};
 use crate::store::Lease;
 
@@ -107,6 +107,9 @@ enum Setback {
 
 /// Lets a request through where this orchestrator leads, and forwards it otherwise.
 pub(super) async fn to_leader(State(door): State<Door>, request: Request, next: Next) -> Response {
+    if let Err(refusal) = parameters::check(&request) {
+        return refusal.into_response();
+    }
     let is_forwarded = Forwarded::read(request.headers()).is_some();
     match door.node.role() {
         Role::Leading(_) if is_forwarded => misdirected_unless_led(next.run(request).await),

@@ -10,6 +10,7 @@ mod links;
 mod many;
 mod output;
 mod pages;
+mod parameters;
 mod pools;
 mod problem;
 mod replay;

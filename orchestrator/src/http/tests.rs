@@ -1,6 +1,7 @@
 //! Requests to an orchestrator, without a socket.
 
 mod forwarding;
+mod parameters;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -120,6 +120,9 @@ async fn a_query_that_asks_for_nonsense_is_refused() {
         ("/api/v1/outcomes", &["after=x", "after=-1", "limit=0", "limit=10001", "wait=61", "nonsense=1"][..]),
         ("/api/v1/obituaries", &["limit=0", "cursor=x", "nonsense=1"][..]),
         ("/api/v1/logs", &["after=x", "limit=0", "task=7", "nonsense=1"][..]),
+        ("/api/v1/cluster", &["nonsense=1"][..]),
+        ("/api/v1/workers", &["nonsense=1"][..]),
+        ("/api/v1/pools/default", &["nonsense=1"][..]),
     ] {
         for query in queries {
             let url = format!("{path}?{query}");
