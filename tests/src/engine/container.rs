@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{StalledOutput, docker, try_docker};
+use super::stalled_output::{StalledOutput, fill_outputs, reader_of};
+use super::{docker, try_docker};
 
 /// A container, by its id or name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +45,8 @@ pub struct State {
 pub enum Frozen {
     /// Its first process.
     Program,
-    /// The engine's process that takes what its program writes: whoever writes much has to wait.
-    Shim,
+    /// The engine's process that takes what its program writes, with pipes that are full: whoever writes has to wait.
+    Output,
 }
 
 impl Container {
@@ -133,8 +134,8 @@ impl Container {
         const SCRIPT: &str = r#"kill -STOP "$1" && sleep "$2"; kill -CONT "$1""#;
         let program = self.inspect_if_there().await.map_or(0, |found| found.state.pid);
         let pid = match which {
-            Frozen::Program => program,
-            Frozen::Shim => parent_of(program).unwrap_or(0),
+            Frozen::Program => program as i32,
+            Frozen::Output => reader_of(program).map_or(0, |reader| reader.as_raw_nonzero().get()),
         };
         if pid <= 1 {
             return Err(format!("{} does not run", self.0));
@@ -142,7 +143,11 @@ impl Container {
         let seconds = time.as_secs_f64().to_string();
         let mut shell = tokio::process::Command::new("sh");
         shell.args(["-c", SCRIPT, "freeze", &pid.to_string(), &seconds]).process_group(0);
-        let done = shell.status().await.map_err(|error| error.to_string())?;
+        let mut shell = shell.spawn().map_err(|error| error.to_string())?;
+        if which == Frozen::Output {
+            fill_outputs(program).map_err(|error| format!("the output of {}: {error}", self.0))?;
+        }
+        let done = shell.wait().await.map_err(|error| error.to_string())?;
         if done.success() { Ok(()) } else { Err(format!("process {pid} of {} has gone", self.0)) }
     }
 
@@ -175,9 +180,4 @@ impl Container {
     pub async fn logs(&self) -> String {
         docker(&["logs", &self.0]).await
     }
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }

@@ -141,7 +141,9 @@ impl fmt::Display for Fault {
             Self::Remove(victim) => write!(f, "docker rm -f {victim}"),
             Self::Pause(victim, time) => write!(f, "docker pause {victim} for {time:?}"),
             Self::Freeze(victim, time) => write!(f, "SIGSTOP of the process of {victim} for {time:?}"),
-            Self::StallLog(victim, time) => write!(f, "SIGSTOP of the shim of {victim} for {time:?}"),
+            Self::StallLog(victim, time) => {
+                write!(f, "SIGSTOP of whoever reads the output of {victim} for {time:?}")
+            }
             Self::CutOff(victim, time) => write!(f, "docker network disconnect {victim} for {time:?}"),
             Self::SimulateCrash(victim, time) => write!(f, "/stop of {victim} for {time:?}"),
             Self::StarveOfMemory(slot) => write!(f, "worker-{slot} gets too little memory"),

@@ -47,7 +47,9 @@ impl Striker<'_> {
             Fault::Remove(victim) => docker(&["rm", "-f"], &[&self.container(victim).await]).await,
             Fault::Pause(victim, time) => pause(&[&self.container(victim).await], time).await,
             Fault::Freeze(victim, time) => freeze(&self.container(victim).await, Frozen::Program, time).await,
-            Fault::StallLog(victim, time) => freeze(&self.container(victim).await, Frozen::Shim, time).await,
+            Fault::StallLog(victim, time) => {
+                freeze(&self.container(victim).await, Frozen::Output, time).await
+            }
             Fault::CutOff(victim, time) => self.cut_off(&self.container(victim).await, time).await,
             Fault::SimulateCrash(victim, time) => self.simulate_crash(victim, time).await,
             Fault::StarveOfMemory(slot) => {
