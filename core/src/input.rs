@@ -136,10 +136,12 @@ pub enum Input {
     },
     /// What containers are made of now.
     BuildsSeen {
-        /// The same for a whole term, once it is known.
+        /// What one would be made of that was made now.
         builds: Builds,
-        /// The images of the orchestrators' containers, running or not.
+        /// The images of the orchestrators' containers that run.
         orchestrators: BTreeSet<Build>,
+        /// Those of the others.
+        stopped: BTreeSet<Build>,
     },
     /// A container was made and started.
     ContainerStarted {

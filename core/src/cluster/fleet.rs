@@ -241,6 +241,8 @@ impl Cluster {
         if let Some(seen) = current.filter(|_| matches!(slot.stage, Stage::Up(_)) && slot.version.is_none()) {
             slot.recognize(seen);
             self.unsettled.insert(key.0.clone());
+        } else if let Some((seen, pool)) = current.zip(self.pools.get(&key.0)) {
+            slot.learn_build(seen, self.builds.of(&pool.spec));
         }
         let is_dead = match &slot.stage {
             Stage::Vacant { .. } => return None,

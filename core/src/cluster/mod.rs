@@ -27,7 +27,7 @@ use clb_protocol::{
     AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, WorkerId,
 };
 
-use crate::build::{Build, Builds};
+use crate::build::Builds;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::fleet::{Course, Link, Slot, Stage};
@@ -92,8 +92,7 @@ pub struct Cluster {
     observed: bool,
     retired: bool,
     builds: Builds,
-    /// The images of the orchestrators.
-    orchestrators: BTreeSet<Build>,
+    mixture: builds::Mixture,
     /// `None` once it is known who holds what.
     settling: Option<Settling>,
     store_available: bool,
@@ -137,7 +136,9 @@ impl Cluster {
             }
             Input::WorkerProbed { worker, answer } => self.take_probe(&worker, answer, now, &mut out),
             Input::FleetObserved { seen, asked_at } => self.reconcile(&seen, asked_at, now, &mut out),
-            Input::BuildsSeen { builds, orchestrators } => self.take_builds(builds, orchestrators, &mut out),
+            Input::BuildsSeen { builds, orchestrators, stopped } => {
+                self.take_builds(builds, &orchestrators, &stopped, now, &mut out);
+            }
             Input::ContainerStarted { worker, container } => self.take_started(&worker, container, now),
             Input::ContainerFailed { worker, reason } => self.take_failed(&worker, reason, now, &mut out),
             Input::ContainerSignalled { worker, signal } => {

@@ -47,7 +47,7 @@ impl Restoration {
             observed: false,
             retired: false,
             builds: Builds::default(),
-            orchestrators: BTreeSet::new(),
+            mixture: super::builds::Mixture::default(),
             settling: None,
             store_available: true,
             checked_timeouts_at: now,

@@ -256,6 +256,15 @@ impl Slot {
         self.published = seen.published;
     }
 
+    /// Takes in what its container is made of, which this leader had done. It was made of what there was at that
+    /// moment, which may be newer than `now` is known: only what is the same tells something, or one would be
+    /// replaced by its like again and again.
+    pub fn learn_build(&mut self, seen: &SeenWorker, now: Option<&Build>) {
+        if self.build.is_none() && self.container() == Some(&seen.container) && seen.build.as_ref() == now {
+            self.build.clone_from(&seen.build);
+        }
+    }
+
     /// Its container is no more.
     pub fn forget_container(&mut self) {
         (self.version, self.build) = (None, None);

@@ -81,6 +81,11 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// Whether it has a process, or is about to have one again.
+    pub(crate) fn runs(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+
     /// Whether its process has ended, or the container could not even be removed.
     pub(crate) fn has_ended(self) -> bool {
         matches!(self, Self::Exited | Self::Dead)

@@ -300,13 +300,16 @@ impl Fleet {
     }
 
     fn tell_builds(&mut self, seen: &[Seen]) {
-        let images = seen.iter().filter(|seen| matches!(seen.role, Role::Orchestrator(_)));
-        let orchestrators: BTreeSet<Build> =
-            images.filter_map(|seen| Some(Build(seen.image.as_deref()?.into()))).collect();
+        let of_orchestrators = |runs: bool| -> BTreeSet<Build> {
+            let those =
+                |seen: &&Seen| matches!(seen.role, Role::Orchestrator(_)) && seen.state.runs() == runs;
+            seen.iter().filter(those).filter_map(|seen| Some(Build(seen.image.as_deref()?.into()))).collect()
+        };
+        let (orchestrators, stopped) = (of_orchestrators(true), of_orchestrators(false));
         let (supplies, leader) = (Arc::clone(&self.supplies), self.leader.clone());
         self.jobs.spawn(async move {
             let builds = supplies.builds().await;
-            leader.tell(Message::Fact(Input::BuildsSeen { builds, orchestrators })).await;
+            leader.tell(Message::Fact(Input::BuildsSeen { builds, orchestrators, stopped })).await;
             News::Nothing
         });
     }
@@ -320,7 +323,7 @@ impl Fleet {
                 build: seen.program.as_ref().or(seen.image.as_ref()).map(|it| Build(it.as_str().into())),
                 port: seen.port,
                 published: seen.published,
-                alive: matches!(seen.state, State::Running | State::Paused | State::Restarting),
+                alive: seen.state.runs(),
             }),
             _ => None,
         });

@@ -31,8 +31,6 @@ pub(super) struct Supplies {
     volume: OnceCell<String>,
     /// Whether the program was seen there, and nothing has spoken against it since.
     is_filled: AtomicBool,
-    /// The bundled image, as its name was understood first in this term.
-    bundled: OnceCell<Build>,
     filling: AsyncMutex<()>,
     pulls: Mutex<BTreeMap<String, Arc<AsyncMutex<()>>>>,
     /// Orchestrators on the network without a way out; `None` while nobody needs it.
@@ -46,7 +44,6 @@ impl Supplies {
             docker,
             volume: OnceCell::new(),
             is_filled: AtomicBool::new(false),
-            bundled: OnceCell::new(),
             filling: AsyncMutex::default(),
             pulls: Mutex::default(),
             inside: Mutex::default(),
@@ -58,7 +55,8 @@ impl Supplies {
         self.volume.get().cloned()
     }
 
-    /// What containers are made of in this term.
+    /// What containers are made of now. The program is this orchestrator's own and stays; the name of the bundled image
+    /// may mean another one at any time.
     pub(super) async fn builds(&self) -> Builds {
         let resolve = async || {
             let name = &self.node.options.worker_image;
@@ -66,7 +64,7 @@ impl Supplies {
             id.map(|id| Build(id.into())).ok_or_else(|| format!("there is no image {name}"))
         };
         let known = |error: &String| tracing::debug!("what workers are made of is not known: {error}");
-        let bundled = self.bundled.get_or_try_init(resolve).await.inspect_err(known).ok().cloned();
+        let bundled = resolve().await.inspect_err(known).ok();
         let program = self.name_volume().await.inspect_err(known).ok();
         Builds { bundled, program: program.map(|volume| Build(volume.as_str().into())) }
     }

@@ -1,11 +1,16 @@
 //! Another bundled image or program of the workers, one sentence each.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use clb_protocol::WorkerId;
 use clb_protocol::api::PoolState;
 use clb_protocol::pool::PoolSpec;
 
 use super::world::{World, succeeded};
+use crate::build::{Build, Builds};
 use crate::input::Input;
+use crate::output::Output;
 
 /// Two workers of the bundled image and one of a foreign one.
 fn world() -> World {
@@ -87,6 +92,54 @@ fn while_the_orchestrators_are_of_different_images_all_stay() {
     c.observe();
     c.settle();
     assert!(workers(&c).iter().all(|worker| !old.contains(worker)));
+}
+
+#[test]
+fn a_leader_replaces_workers_for_another_image_that_it_finds_within_its_term_however_often() {
+    let mut c = world();
+    for _ in 0..3 {
+        let old = workers(&c);
+        c.build += 1;
+        c.build_told = Some(c.build);
+        for _ in 0..2 {
+            c.observe();
+            c.settle();
+        }
+        let new = workers(&c);
+        assert_eq!(new.len(), old.len());
+        assert!(new.iter().all(|worker| !old.contains(worker)), "{new:?}");
+        c.observe();
+    }
+}
+
+#[test]
+fn an_orchestrator_that_does_not_run_holds_an_upgrade_up_for_a_while_only() {
+    let mut c = world();
+    // Twice, for what this leader made is known once it was compared.
+    c.observe();
+    c.observe();
+    let old = workers(&c);
+    let kind = |number: u32| Build(number.to_string().as_str().into());
+    let tell = |c: &mut World| {
+        let builds = Builds { bundled: Some(kind(7)), program: Some(kind(7)) };
+        let orchestrators = BTreeSet::from([kind(7)]);
+        c.tell(Input::BuildsSeen { builds, orchestrators, stopped: BTreeSet::from([kind(1)]) })
+    };
+    let says_so =
+        |out: &Output| out.notes.iter().any(|note| format!("{note:?}").contains("remove its container"));
+    tell(&mut c);
+    for _ in 0..59 {
+        for worker in &old {
+            c.report(worker);
+        }
+        c.pass(Duration::from_secs(1));
+        assert!(!says_so(&tell(&mut c)));
+    }
+    assert_eq!((workers(&c), c.cluster.pool(&"default".into()).unwrap().state), (old, PoolState::Ready));
+    c.pass(Duration::from_secs(1));
+    assert!(says_so(&tell(&mut c)));
+    assert_eq!(c.cluster.pool(&"default".into()).unwrap().state, PoolState::Updating);
+    assert!(!says_so(&tell(&mut c)), "it is said once");
 }
 
 #[test]

@@ -48,6 +48,7 @@ enum Step {
     Order(u16, Standing),
     LoseImage(bool),
     Rebuild,
+    LookAgain,
     Mix(bool),
 }
 
@@ -97,6 +98,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..5_u16, order()).prop_map(|(slot, standing)| Step::Order(slot, standing)),
         1 => any::<bool>().prop_map(Step::LoseImage),
         1 => Just(Step::Rebuild),
+        1 => Just(Step::LookAgain),
         1 => any::<bool>().prop_map(Step::Mix),
     ]
 }
@@ -193,6 +195,7 @@ fn take(world: &mut World, step: &Step) {
             world.tell(Input::WorkerOrdered { name: format!("worker-{slot}"), standing });
         }
         Step::Rebuild => world.build += 1,
+        Step::LookAgain => world.build_told = Some(world.build),
         Step::Mix(is_mixed) => world.kinds = 1 + u32::from(is_mixed),
         Step::LoseImage(true) => drop(world.missing_images.insert("image".to_owned())),
         Step::LoseImage(false) => drop(world.missing_images.remove("image")),

@@ -1,5 +1,6 @@
 //! Docker: it does what it is asked, and tells what there is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clb_protocol::api::Usage;
@@ -31,7 +32,7 @@ impl World {
         let told = self.build_told.map(build);
         let builds = Builds { bundled: told.clone(), program: told };
         let orchestrators = (0..self.kinds).map(build).collect();
-        self.tell(Input::BuildsSeen { builds, orchestrators });
+        self.tell(Input::BuildsSeen { builds, orchestrators, stopped: BTreeSet::new() });
         out
     }
 
