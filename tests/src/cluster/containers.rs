@@ -5,8 +5,25 @@ use crate::engine::{Container, docker, docker_output};
 use crate::images::{Images, images};
 use crate::patience::SOON;
 
-const HARDENED: [&str; 15] = [
-    "--detach",
+/// How far a container is brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// It runs.
+    Run,
+    /// It is made and not started, as `docker compose up --no-start` does.
+    Create,
+}
+
+impl Begin {
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Run => &["run", "--detach"],
+            Self::Create => &["create"],
+        }
+    }
+}
+
+const HARDENED: [&str; 14] = [
     "--restart",
     "unless-stopped",
     "--read-only",
@@ -24,7 +41,7 @@ const HARDENED: [&str; 15] = [
 ];
 
 impl Cluster {
-    pub(super) async fn run_orchestrator(&self, images: &Images, member: &str) {
+    pub(super) async fn run_orchestrator(&self, images: &Images, member: &str, begin: Begin) {
         let container = self.container(member);
         let number = MEMBERS.iter().position(|name| *name == member).unwrap_or_default();
         let port = self.ports.orchestrator(number);
@@ -53,8 +70,14 @@ impl Cluster {
             engine,
             format!("--label=clb.member={member}"),
         ];
+        if let Some(folder) = &self.setup.config {
+            // As with Compose: the folder may be readable for its owner only.
+            options.push("--cap-add=DAC_READ_SEARCH".to_owned());
+            options.push(format!("--volume={}:/etc/clb:ro", folder.display()));
+        }
         options.extend(env.into_iter().map(|variable| format!("--env={variable}")));
-        self.run_part(&container, "orchestrator", port, &options, [&images.orchestrator, "serve"]).await;
+        let command = [images.orchestrator.as_str(), "serve"];
+        self.run_part(begin, &container, "orchestrator", port, &options, command).await;
     }
 
     /// Starts the client's container; gives its address on the host.
@@ -62,18 +85,24 @@ impl Cluster {
         let port = self.ports.client();
         let options = ["--memory=256m".to_owned(), self.urls()];
         let image = &images().await.client;
-        self.run_part(&self.container("client"), "client", port, &options, [image, "serve"]).await;
+        let container = self.container("client");
+        self.run_part(Begin::Run, &container, "client", port, &options, [image, "serve"]).await;
         format!("http://127.0.0.1:{port}")
     }
 
     /// Starts the database's container; gives its address on the host.
     pub async fn run_database(&self) -> String {
+        self.make_database(Begin::Run).await
+    }
+
+    pub(super) async fn make_database(&self, begin: Begin) -> String {
         let port = self.ports.database();
         let volume = format!("--volume={}:/data", self.volume());
         let store = "--env=CLB_STORE=/data/clb.db".to_owned();
         let options = ["--memory=512m".to_owned(), volume, store, self.urls()];
         let image = &images().await.orchestrator;
-        self.run_part(&self.container("database"), "database", port, &options, [image, "database"]).await;
+        let container = self.container("database");
+        self.run_part(begin, &container, "database", port, &options, [image, "database"]).await;
         format!("http://127.0.0.1:{port}")
     }
 
@@ -110,6 +139,7 @@ impl Cluster {
 
     async fn run_part(
         &self,
+        begin: Begin,
         container: &Container,
         role: &str,
         port: u16,
@@ -127,7 +157,7 @@ impl Cluster {
         ];
         all.extend(self.setup.token.iter().map(|token| format!("--env=CLB_TOKEN={token}")));
         all.extend_from_slice(options);
-        let mut arguments = vec!["run"];
+        let mut arguments = begin.words().to_vec();
         arguments.extend(HARDENED);
         arguments.extend(all.iter().map(String::as_str));
         arguments.extend(command);

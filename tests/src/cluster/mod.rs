@@ -22,6 +22,7 @@ use crate::engine::{Container, blocking, docker, stop_together};
 use crate::images::{Images, images};
 use crate::patience::{LONG, eventually};
 use crate::run;
+use containers::Begin;
 use ports::Ports;
 
 pub use ask::Door;
@@ -71,7 +72,7 @@ impl Cluster {
 
     async fn run_orchestrators(&self, images: &Images) {
         docker(&["network", "create", &self.network()]).await;
-        let [first, second] = MEMBERS.map(|member| self.run_orchestrator(images, member));
+        let [first, second] = MEMBERS.map(|member| self.run_orchestrator(images, member, Begin::Run));
         tokio::join!(first, second);
     }
 
@@ -110,18 +111,24 @@ impl Cluster {
         self.has_two_orchestrators().await;
     }
 
-    /// Replaces the volume by a new one that holds a backup and nothing else, as the README says.
+    /// Brings a backup back on a new volume, command by command as the README says, after everything was removed.
     pub async fn restore(&self, backup: &[u8]) {
-        let file = tempfile::NamedTempFile::new().expect("a file for the backup");
-        std::fs::write(file.path(), backup).expect("room for the backup");
+        let folder = tempfile::tempdir().expect("a folder for the backup");
+        let file = folder.path().join("clb-backup.db");
+        std::fs::write(&file, backup).expect("room for the backup");
         docker(&["volume", "rm", &self.volume()]).await;
         self.make_volume().await;
-        let carrier = self.container("carrier");
-        let volume = format!("--volume={}:/data", self.volume());
-        docker(&["create", "--name", carrier.id(), &volume, &images().await.fixture, "exit", "0"]).await;
-        let target = format!("{}:/data/clb.db", carrier.id());
-        docker(&["cp", &file.path().to_string_lossy(), &target]).await;
-        carrier.remove().await;
+        docker(&["network", "create", &self.network()]).await;
+        for member in MEMBERS {
+            self.run_orchestrator(images().await, member, Begin::Create).await;
+        }
+        self.make_database(Begin::Create).await;
+        let database = self.container("database");
+        docker(&["cp", &file.to_string_lossy(), &format!("{}:/data/clb.db", database.id())]).await;
+        for container in self.orchestrators().iter().chain([&database]) {
+            container.start().await;
+        }
+        self.is_whole().await;
     }
 
     async fn make_volume(&self) {

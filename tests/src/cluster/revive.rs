@@ -1,5 +1,6 @@
 //! What Compose or a person does for orchestrators that nobody is left to bring back.
 
+use super::containers::Begin;
 use super::{Cluster, MEMBERS};
 use crate::images::images;
 
@@ -14,7 +15,7 @@ impl Cluster {
         for member in MEMBERS {
             let container = self.container(member);
             if container.inspect_if_there().await.is_none() {
-                self.run_orchestrator(images().await, member).await;
+                self.run_orchestrator(images().await, member, Begin::Run).await;
             } else {
                 // Another one may have removed it since, to make it again.
                 drop(container.try_do("start").await);

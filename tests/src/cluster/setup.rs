@@ -1,5 +1,6 @@
 //! How a cluster is to be, where that differs from what Compose starts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clb_protocol::api::{ClusterView, Role, WorkerState, WorkerView};
@@ -33,6 +34,7 @@ pub struct Setup {
     pub(super) env: Vec<String>,
     pub(super) worker_port_taken: bool,
     pub(super) gate: Option<Arc<Gate>>,
+    pub(super) config: Option<PathBuf>,
 }
 
 impl Setup {
@@ -46,6 +48,7 @@ impl Setup {
             env: Vec::new(),
             worker_port_taken: false,
             gate: None,
+            config: None,
         }
     }
 
@@ -97,6 +100,13 @@ impl Setup {
         self
     }
 
+    /// With this folder of the machine where the orchestrators look for `clb.toml`.
+    #[must_use]
+    pub fn config(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config = Some(folder.into());
+        self
+    }
+
     /// With this option of the orchestrators.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl std::fmt::Display) -> Self {
@@ -116,6 +126,11 @@ impl Setup {
         let cluster = Cluster::launch(self).await;
         cluster.has_two_orchestrators().await;
         cluster
+    }
+
+    /// Starts it and waits for nothing: it cannot come up.
+    pub async fn start_in_vain(self) -> Cluster {
+        Cluster::launch(self).await
     }
 
     pub(super) fn worker_image(&self, images: &Images) -> String {

@@ -18,6 +18,8 @@ pub struct Container(String);
 pub struct Inspected {
     /// Its full id.
     pub id: String,
+    /// The id of its image.
+    pub image: String,
     /// Its state.
     pub state: State,
     /// How it may use the host.

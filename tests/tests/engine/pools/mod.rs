@@ -2,8 +2,10 @@
 
 mod images;
 mod limits;
+mod operator;
 mod requests;
 mod rolling;
 mod supplies;
 mod takedown;
+mod upgrades;
 mod workers;
