@@ -110,6 +110,21 @@ async fn one_that_eats_all_memory_is_killed_alone_and_says_of_what() {
 }
 
 #[tokio::test]
+async fn one_that_fails_by_itself_is_not_told_as_out_of_memory_because_its_neighbour_was() {
+    let cluster = one_small_worker().await;
+    let fails = cluster.submit(steps(&["say", "here", "await", "/tmp/go", "exit", "3"])).await;
+    let worker = cluster.worker_of(fails).await;
+    let output = cluster.leaders_door().await.get(&format!("/api/v1/tasks/{fails}/output?follow=true"));
+    output.open().await.until("here").await;
+    let hungry = cluster.end_of(cluster.submit(steps(&["eat", "4096"])).await).await;
+    assert_eq!(error(&hungry).0, "oom");
+    super::container_of(&worker).execute(&["/fixture", "write", "/tmp/go", ""]).await.unwrap();
+    let fails = cluster.end_of(fails).await;
+    let gave = result(&fails);
+    assert_eq!((error(&fails).0, gave.exit, gave.oom), ("failed", Exit::Code(3), None));
+}
+
+#[tokio::test]
 async fn one_whose_child_eats_all_memory_says_so_when_it_fails_and_nothing_when_it_succeeds() {
     const CHILD: &[u8] = b"signal: 9 (SIGKILL)\n";
     let cluster = one_small_worker().await;

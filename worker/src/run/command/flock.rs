@@ -15,14 +15,16 @@ use clb_protocol::link::Yield;
 use rustix::process::{Pid, child_subreaper, getpid};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::readers::Readers;
 use super::shepherd::SHEPHERD;
 use super::wire::Wire;
-use super::{Job, Order, Piece, Read, Said, Stop, tree};
+use super::{Job, Kill, Order, Piece, Read, Said, Stop, tree};
 use crate::run::{AttemptKey, Ended, Told};
 
+/// Beyond so many at once some are not told of, and count as nobody's.
+const MOST_KILLS: usize = 64;
 /// How long a shepherd without a program is kept.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks at what a lost shepherd left behind.
@@ -86,6 +88,8 @@ enum Wish {
 struct Shared {
     told: mpsc::UnboundedSender<Told>,
     roster: Arc<Mutex<Roster>>,
+    /// Whose processes were killed over the memory limit.
+    killed: broadcast::Sender<(AttemptKey, Kill)>,
 }
 
 #[derive(Debug, Default)]
@@ -108,7 +112,7 @@ impl Shepherds {
     /// None so far. What there is to tell of programs is sent to `told`.
     #[must_use]
     pub fn new(launcher: Launcher, told: mpsc::UnboundedSender<Told>) -> Self {
-        let shared = Shared { told, roster: Arc::default() };
+        let shared = Shared { told, roster: Arc::default(), killed: broadcast::Sender::new(MOST_KILLS) };
         Self { launcher, running: HashMap::new(), shared }
     }
 
@@ -252,6 +256,7 @@ impl Shepherd {
     ) -> io::Result<Option<Yield>> {
         let Errand { job, mut wishes } = errand;
         let key = job.key;
+        let mut killed = shared.killed.subscribe();
         self.wire.say(&Order::Run(&job)).await?;
         drop(job);
         loop {
@@ -260,6 +265,7 @@ impl Shepherd {
                     Some(Said::Ended(gave)) => return Ok(Some(gave)),
                     Some(Said::Piece { number, piece }) => readers.answer(number, piece),
                     Some(Said::Progress(progress)) => drop(shared.told.send(Told::Progress(key, progress))),
+                    Some(Said::Killed(kill)) => drop(shared.killed.send((key, kill))),
                     None => return Err(io::ErrorKind::UnexpectedEof.into()),
                 },
                 wish = wishes.recv() => match wish {
@@ -270,6 +276,11 @@ impl Shepherd {
                     }
                     None => return Ok(None),
                 },
+                Ok((whose, kill)) = killed.recv() => {
+                    if whose != key {
+                        self.wire.say(&Order::<Job>::NeighbourKilled(kill)).await?;
+                    }
+                }
                 number = readers.gone() => self.wire.say(&Order::<Job>::Forget { number }).await?,
             }
         }
@@ -304,7 +315,8 @@ mod tests {
         let (linger, stop_grace) = (Duration::ZERO, Duration::ZERO);
         let job = Box::new(Job { key, group: None, command, linger, stop_grace });
         let (wish, wishes) = mpsc::unbounded_channel();
-        let shared = Shared { told: mpsc::unbounded_channel().0, roster: Arc::default() };
+        let killed = broadcast::Sender::new(MOST_KILLS);
+        let shared = Shared { told: mpsc::unbounded_channel().0, roster: Arc::default(), killed };
         let mut readers = Readers::default();
         let running = shepherd.run(Errand { job, wishes }, &mut readers, &shared);
         let mut wire = Wire::new(theirs);

@@ -10,6 +10,9 @@
 //!                    <──Piece, Progress, Yield──         <──exits, outputs──
 //! ```
 //!
+//! All programs of a worker share its memory limit, and the kernel only counts whom it killed over it. Whose process it
+//! was knows the shepherd that reaped it, and it tells the others.
+//!
 //! What a program has written so far stays with its shepherd and is sent only to who asks for it, piece by
 //! piece: a reader that is slow or absent holds up neither the program nor the worker.
 //!
@@ -71,6 +74,14 @@ enum Order<J> {
         /// Which.
         number: u64,
     },
+    /// Another shepherd lost a process to the kernel, over the memory limit that all share.
+    NeighbourKilled(Kill),
+}
+
+/// A process was killed over the memory limit: the last of so many in the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kill {
+    kills: u64,
 }
 
 /// What a shepherd says to its worker.
@@ -87,6 +98,8 @@ enum Said<Y> {
     },
     /// How far the program says it is.
     Progress(Progress),
+    /// The kernel killed a process of the program over the memory limit. Said once for each program.
+    Killed(Kill),
 }
 
 /// Has a program stopped.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clb_protocol::task::OutOfMemory;
 
+use crate::run::command::Kill;
+
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// The files of one memory cgroup.
@@ -55,6 +57,52 @@ impl Memory {
     }
 }
 
+/// Whom the kernel killed over the limit while a program ran: it counts them for the whole container.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kills {
+    /// How many there were before; `None` where nobody counts.
+    before: Option<u64>,
+    /// How many since were a neighbour's.
+    explained: u64,
+    /// Whether a process of this program was killed.
+    pub(super) has_lost_one: bool,
+    is_claimed: bool,
+}
+
+impl Kills {
+    /// None so far.
+    pub(super) fn since(memory: &Memory) -> Self {
+        Self { before: memory.kills(), explained: 0, has_lost_one: false, is_claimed: false }
+    }
+
+    fn count(&self, memory: &Memory) -> u64 {
+        memory.kills().zip(self.before).map_or(0, |(now, before)| now.saturating_sub(before))
+    }
+
+    /// A neighbour says that it was one of its.
+    pub(super) fn explain(&mut self, kill: Kill) {
+        if self.before.is_some_and(|before| kill.kills > before) {
+            self.explained += 1;
+        }
+    }
+
+    /// What the neighbours are to be told, once.
+    pub(super) fn claim(&mut self, memory: &Memory) -> Option<Kill> {
+        if self.is_claimed || !self.has_lost_one || self.count(memory) == 0 {
+            return None;
+        }
+        self.is_claimed = true;
+        memory.kills().map(|kills| Kill { kills })
+    }
+
+    /// Whether any of them was, or may have been, a process of this program: one whose parent has taken its end is
+    /// seen by nobody else.
+    pub(super) fn concern(&self, memory: &Memory) -> bool {
+        let count = self.count(memory);
+        count > 0 && (self.has_lost_one || count > self.explained)
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -78,6 +126,32 @@ pub(super) mod tests {
         ]);
         let memory = Memory::below(folder.path(), "0::/\n");
         (folder, memory)
+    }
+
+    #[test]
+    fn a_kill_is_of_whoever_lost_a_process_and_otherwise_of_everybody_who_may_have() {
+        let (_folder, memory) = container_with_kills(3);
+        let of =
+            |before| Kills { before: Some(before), explained: 0, has_lost_one: false, is_claimed: false };
+        assert!(!of(3).concern(&memory), "none since");
+        assert!(of(2).concern(&memory), "one, of nobody knows whom");
+        let mut excused = of(2);
+        excused.explain(Kill { kills: 3 });
+        assert!(!excused.concern(&memory) && excused.claim(&memory).is_none());
+        let mut of_two = of(1);
+        of_two.explain(Kill { kills: 3 });
+        assert!(of_two.concern(&memory), "a second one is not explained");
+        let mut late = of(2);
+        late.explain(Kill { kills: 2 });
+        assert!(late.concern(&memory), "that one was before it began");
+        let mut victim = of(2);
+        (victim.has_lost_one, victim.explained) = (true, 1);
+        assert!(victim.concern(&memory), "its own end is proof");
+        assert_eq!(victim.claim(&memory), Some(Kill { kills: 3 }));
+        assert_eq!(victim.claim(&memory), None, "it is said once");
+        let mut killed_otherwise = of(3);
+        killed_otherwise.has_lost_one = true;
+        assert!(killed_otherwise.claim(&memory).is_none() && !killed_otherwise.concern(&memory));
     }
 
     #[test]

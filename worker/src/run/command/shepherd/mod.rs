@@ -37,7 +37,7 @@ use super::tree::{self, Reaped};
 use super::wire::Wire;
 use super::{Job, Order, Said, Stop};
 use listeners::Listeners;
-use memory::Memory;
+use memory::{Kills, Memory};
 use pipes::Pipes;
 
 /// The argument that makes the worker's program a shepherd.
@@ -110,6 +110,7 @@ struct Flock {
     stopped: Option<Stop>,
     linger: Duration,
     grace: Duration,
+    kills: Kills,
 }
 
 impl Flock {
@@ -119,14 +120,23 @@ impl Flock {
             match tree::reap() {
                 Reaped::Child(pid, status) if pid == self.program => {
                     self.exit = verdict::exit(status);
+                    self.suspect(self.exit);
                     if self.stage == Stage::Running {
                         self.stage = Stage::Lingering { until: now + self.linger };
                     }
                 }
-                Reaped::Child(..) => {}
+                Reaped::Child(_, status) => self.suspect(verdict::exit(status)),
                 Reaped::AllAlive => return true,
                 Reaped::NoneLeft => return false,
             }
+        }
+    }
+
+    /// Takes in how a process ended that nobody here has killed yet.
+    fn suspect(&mut self, exit: Option<Exit>) {
+        let is_ours = matches!(self.stage, Stage::Terminating { .. } | Stage::Killing { .. });
+        if !is_ours && exit.is_some_and(verdict::was_killed) {
+            self.kills.has_lost_one = true;
         }
     }
 
@@ -169,7 +179,7 @@ impl Flock {
 /// Runs a program until nothing is left of it; `None` when the worker does not want to know any more.
 async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) -> Option<Yield> {
     let began = Instant::now();
-    let kills_before = memory.kills();
+    let kills = Kills::since(memory);
     let mut started = match program::start(job) {
         Ok(started) => started,
         Err(error) => return Some(Yield::failed_of(error.cause(), error.to_string())),
@@ -190,6 +200,7 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
         stopped: None,
         linger: job.linger,
         grace: job.stop_grace,
+        kills,
     };
     let mut listeners = Listeners::default();
     while flock.reap(Instant::now()) {
@@ -201,6 +212,7 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
                 Ok(Some(Order::Stop(stop))) => flock.stop(stop, Instant::now()),
                 Ok(Some(Order::Read { number, read })) => listeners.add(number, read),
                 Ok(Some(Order::Forget { number })) => listeners.forget(number),
+                Ok(Some(Order::NeighbourKilled(kill))) => flock.kills.explain(kill),
                 Ok(Some(Order::Run(_)) | None) | Err(_) => {
                     end_all(exits).await;
                     return None;
@@ -209,10 +221,17 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
             () = sleep_until(flock.stage.deadline()) => flock.handle_deadline(Instant::now()),
             () = sleep_until(tell_at) => {}
         }
-        if tell(&mut pipes, &mut listeners, wire).await.is_err() {
+        let told = match flock.kills.claim(memory) {
+            Some(kill) => wire.say(&Said::<Yield>::Killed(kill)).await,
+            None => Ok(()),
+        };
+        if told.is_err() || tell(&mut pipes, &mut listeners, wire).await.is_err() {
             end_all(exits).await;
             return None;
         }
+    }
+    if let Some(kill) = flock.kills.claim(memory) {
+        wire.say(&Said::<Yield>::Killed(kill)).await.ok()?;
     }
     let (stdout, stderr) = pipes.finish();
     let seen = verdict::Seen {
@@ -221,7 +240,7 @@ async fn tend(job: &Job, memory: &Memory, wire: &mut Wire, exits: &mut Signals) 
         stdout,
         stderr,
         duration: began.elapsed(),
-        kills_before,
+        is_over_limit: flock.kills.concern(memory),
     };
     Some(verdict::judge(&job.command, memory, seen))
 }

@@ -23,8 +23,8 @@ pub(super) struct Seen {
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     pub(super) duration: Duration,
-    /// How many processes of this container the kernel had killed over its memory limit before.
-    pub(super) kills_before: Option<u64>,
+    /// Whether the kernel killed a process over the memory limit that was, or may have been, the program's.
+    pub(super) is_over_limit: bool,
 }
 
 /// How a process that is no more has ended.
@@ -36,11 +36,7 @@ pub(super) fn exit(status: WaitStatus) -> Option<Exit> {
 pub(super) fn judge(command: &Command, memory: &Memory, seen: Seen) -> Yield {
     let Some(exit) = seen.exit else { return Yield::failed("nobody saw how its program ended") };
     let is_success = matches!(exit, Exit::Code(code) if command.is_success(code));
-    // The count is the whole container's, and who reaps its own children alone knows how they ended: a
-    // program that fails for another reason while a neighbour's is killed is told as out of memory, too.
-    let is_oom = !is_success
-        && seen.stopped.is_none()
-        && seen.kills_before.is_some_and(|before| memory.kills() > Some(before));
+    let is_oom = !is_success && seen.stopped.is_none() && seen.is_over_limit;
     let oom = is_oom.then(|| memory.extent());
     let last_line = last_line(&seen.stderr);
     let result = CommandResult {
@@ -73,7 +69,8 @@ pub(super) fn judge(command: &Command, memory: &Memory, seen: Seen) -> Yield {
     Yield::Failed(Failure { cause, error, result: Some(result) })
 }
 
-fn was_killed(exit: Exit) -> bool {
+/// Whether SIGKILL ended it, or it says so of what it ran.
+pub(super) fn was_killed(exit: Exit) -> bool {
     matches!(exit, Exit::Code(KILLED_IN_SHELL)) || exit == Exit::Signal(Signal::KILL.as_raw())
 }
 
@@ -142,8 +139,8 @@ mod tests {
         assert_eq!(over(nothing), "over the worker's memory limit");
     }
 
-    /// The cause and the words of a program that ends in a container of which 3 processes were killed.
-    fn verdict(exit: Exit, kills_before: u64, stopped: Option<StopGives>) -> Option<(Cause, String)> {
+    /// The cause and the words of a program that ends in a container, of which a process may have been killed.
+    fn verdict(exit: Exit, is_over_limit: bool, stopped: Option<StopGives>) -> Option<(Cause, String)> {
         let (_folder, memory) = container_with_kills(3);
         let nothing = || Output { bytes: Vec::new(), truncated: None };
         let seen = Seen {
@@ -152,7 +149,7 @@ mod tests {
             stdout: nothing(),
             stderr: nothing(),
             duration: Duration::ZERO,
-            kills_before: Some(kills_before),
+            is_over_limit,
         };
         let oom = |result: &RawValue| serde_json::from_str::<CommandResult>(result.get()).unwrap().oom;
         match judge(&Command::new(Argv::new::<&str>("true", [])), &memory, seen) {
@@ -174,22 +171,22 @@ mod tests {
         let over = "over the worker's memory limit of 1.0 MiB, peak 1.0 MiB";
         let itself = Some((Cause::Oom, format!("killed by the kernel {over}")));
         for exit in [Exit::Signal(9), Exit::Code(137)] {
-            assert_eq!(verdict(exit, 2, None), itself);
+            assert_eq!(verdict(exit, true, None), itself);
         }
         for (exit, what) in
             [(Exit::Code(2), "exit code 2"), (Exit::Signal(6), "killed by signal 6 (SIGABRT)")]
         {
             let words = format!("{what}, after the kernel killed a process {over}");
-            assert_eq!(verdict(exit, 2, None), Some((Cause::Oom, words)));
+            assert_eq!(verdict(exit, true, None), Some((Cause::Oom, words)));
         }
     }
 
     #[test]
     fn nothing_is_out_of_memory_that_succeeded_or_was_stopped_or_saw_nobody_killed() {
-        assert_eq!(verdict(Exit::Code(0), 2, None), None);
-        assert_eq!(verdict(Exit::Code(1), 2, Some(StopGives::TimedOut)), None);
-        assert_eq!(verdict(Exit::Code(2), 3, None), Some((Cause::Exited(2), "exit code 2".to_owned())));
+        assert_eq!(verdict(Exit::Code(0), true, None), None);
+        assert_eq!(verdict(Exit::Code(1), true, Some(StopGives::TimedOut)), None);
+        assert_eq!(verdict(Exit::Code(2), false, None), Some((Cause::Exited(2), "exit code 2".to_owned())));
         let killed = Some((Cause::Killed(9), "killed by signal 9 (SIGKILL)".to_owned()));
-        assert_eq!(verdict(Exit::Signal(9), 3, None), killed);
+        assert_eq!(verdict(Exit::Signal(9), false, None), killed);
     }
 }
