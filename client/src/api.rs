@@ -8,6 +8,7 @@ mod groups;
 mod outcomes;
 mod output;
 mod pools;
+mod search;
 mod sse;
 mod system;
 mod tasks;

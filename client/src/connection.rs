@@ -53,12 +53,14 @@ impl ClusterOptions {
 
     /// The same for a command with a person in front of it, who is told of outages.
     pub(crate) fn talking_client(&self) -> Result<Client, Failure> {
-        Ok(self.client()?.with_patience(self.patience).with_listener(|contact| {
+        let client = self.client()?.with_patience(self.patience);
+        let others = if client.orchestrators().len() > 1 { "; nobody else serves either" } else { "" };
+        Ok(client.with_listener(move |contact| {
             // Nobody is left to be told when standard error is closed.
             let _ = match contact {
                 Contact::Lost { setback, left } => writeln!(
                     std::io::stderr(),
-                    "clb: {}; nobody else serves either, trying for another {:.0} s",
+                    "clb: {}{others}, trying for another {:.0} s",
                     setback.to_string().trim_end_matches('.'),
                     left.as_secs_f64()
                 ),

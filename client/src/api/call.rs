@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Client;
 use super::backoff::Backoff;
+use super::search::Search;
 use crate::{Error, Setback};
 
 /// How long a healthy orchestrator may take to answer what it does not hold on purpose.
@@ -107,13 +108,14 @@ impl Call {
 
     /// How long one orchestrator may take when the caller's patience has so much left.
     fn limit(&self, left: Duration) -> Duration {
-        if self.walks { WALK_WITHIN } else { self.answer_within().min(left) }
+        if self.walks { WALK_WITHIN } else { self.answer_within().min(left) + self.hold }
     }
 
+    /// Beside what it was asked to hold.
     fn answer_within(&self) -> Duration {
         let upload = Duration::from_secs_f64(self.body.len() as f64 / SLOWEST_BYTES_PER_SECOND);
         let base = if self.method == Method::GET { ANSWER_WITHIN } else { CHANGE_WITHIN };
-        base + self.hold + upload
+        base + upload
     }
 }
 
@@ -130,14 +132,14 @@ impl Client {
     }
 
     async fn served(&self, call: &Call) -> Result<Bytes, Error> {
-        let begun = Instant::now();
-        let deadline = begun + self.patience + call.hold;
+        let mut search = Search::new(self.patience);
         let mut backoff = Backoff::default();
         let first = self.last_good();
         for n in 0.. {
             let (place, url) = self.nth(first + n);
-            let left = deadline.saturating_duration_since(Instant::now());
-            let (setback, retry_after) = match self.put_to(url, call, call.limit(left)).await {
+            let asked_at = Instant::now();
+            let (setback, retry_after) = match self.put_to(url, call, call.limit(search.left(asked_at))).await
+            {
                 Answer::Served(body) => {
                     self.remember(place);
                     self.note_answer(url);
@@ -152,11 +154,12 @@ impl Client {
             };
             let round_is_over = (n + 1) % self.inner.orchestrators.len() == 0;
             let pause = if round_is_over { backoff.pause(retry_after) } else { Duration::ZERO };
-            let left = deadline.saturating_duration_since(Instant::now());
-            self.note_setback(&setback, begun.elapsed() + pause, left);
-            if pause >= left {
+            let now = Instant::now();
+            search.note(asked_at, call.hold, now);
+            self.note_setback(&setback, search.lasts(now) + pause, search.left(now));
+            if pause >= search.left(now) {
                 let tried = self.inner.orchestrators.clone();
-                return Err(Error::Unavailable { tried, waited: begun.elapsed(), last: Box::new(setback) });
+                return Err(Error::Unavailable { tried, waited: search.lasts(now), last: Box::new(setback) });
             }
             tokio::time::sleep(pause).await;
         }
@@ -264,6 +267,14 @@ mod tests {
         let left = Duration::from_secs(2);
         assert_eq!(call().limit(left), left);
         assert!(call().walking().limit(left) >= Duration::from_mins(5));
+    }
+
+    #[test]
+    fn what_is_held_is_waited_for_though_little_patience_is_left() {
+        let hold = Duration::from_secs(30);
+        let call = Call::get("/api/v1/outcomes").holding(hold);
+        assert_eq!(call.limit(Duration::from_secs(1)), Duration::from_secs(31));
+        assert_eq!(call.limit(Duration::from_mins(1)), ANSWER_WITHIN + hold);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a command writes, while it runs and after.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use clb_protocol::{AttemptNo, TaskId};
 use futures::{Stream, StreamExt as _};
@@ -8,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
 use super::call::refusal_of;
+use super::search::Search;
 use super::{Client, OPEN_WITHIN};
 use crate::{Error, Setback};
 
@@ -55,12 +58,12 @@ impl Client {
     }
 
     async fn open(&self, path: &str, query: &str, follow: bool) -> Result<(Url, Response), Error> {
-        let begun = Instant::now();
-        let deadline = begun + self.patience;
+        let mut search = Search::new(self.patience);
         let mut backoff = Backoff::default();
         let first = self.last_good();
         for n in 0.. {
             let (place, url) = self.nth(first + n);
+            let asked_at = Instant::now();
             let setback = match self.try_to_open(url, path, query, follow).await {
                 Ok(response) if response.status().is_success() => {
                     self.remember(place);
@@ -70,11 +73,13 @@ impl Client {
                 Ok(response) => refusal_of(url, response).await?,
                 Err(setback) => setback,
             };
-            let left = deadline.saturating_duration_since(Instant::now());
-            self.note_setback(&setback, begun.elapsed(), left);
-            if left.is_zero() {
+            // Whoever follows a task that has not begun is held until it does.
+            let now = Instant::now();
+            search.note(asked_at, if follow { Duration::MAX } else { Duration::ZERO }, now);
+            self.note_setback(&setback, search.lasts(now), search.left(now));
+            if search.left(now).is_zero() {
                 let tried = self.inner.orchestrators.clone();
-                return Err(Error::Unavailable { tried, waited: begun.elapsed(), last: Box::new(setback) });
+                return Err(Error::Unavailable { tried, waited: search.lasts(now), last: Box::new(setback) });
             }
             if (n + 1) % self.inner.orchestrators.len() == 0 {
                 tokio::time::sleep(backoff.pause(None)).await;

@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::output::safe;
+use super::output::{safe, span};
 
 const TICK: Duration = Duration::from_millis(200);
-const SUBMITTED: &str = "{bar:30} {percent}% {msg}, {eta} left";
+const SUBMITTED: &str = "{bar:30} {percent}% {msg}{left}";
 const SUBMITTING: &str = "{spinner} {msg}";
 const WAITING: &str = "{spinner} {msg} ({elapsed})";
 const PRINTED: &str = "{spinner} {human_pos} printed, {rate} ({elapsed})";
-const ENDED: &str = "{bar:30} {human_pos} of {human_len} ended, {rate}, {eta} left";
+const ENDED: &str = "{bar:30} {human_pos} of {human_len} ended, {rate}{left}";
+/// A rate that is told by the minute, and one that is none, per second.
+const SLOW: f64 = 0.1;
+const NONE: f64 = 1.0 / 3_600.0;
 const READING: &str = "{spinner} {human_pos} of {human_len} ended and more to come, {rate}";
 
 /// See the module. Clones are of the same line.
@@ -111,16 +114,43 @@ impl Progress {
 fn style(template: &str) -> ProgressStyle {
     let rate = |state: &ProgressState, text: &mut dyn Write| {
         // What cannot be written is not shown.
-        let _ = write!(text, "{:.1}/s", state.per_sec());
+        let _ = text.write_str(&rate(state.per_sec()));
+    };
+    let left = |state: &ProgressState, text: &mut dyn Write| {
+        let _ = text.write_str(&left(state.per_sec(), state.eta()));
     };
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("rate", rate)
+        .with_key("left", left)
+}
+
+/// How long it goes on at that rate; nobody knows while nothing is done.
+fn left(per_second: f64, left: Duration) -> String {
+    if per_second < NONE { String::new() } else { format!(", {} left", span(left)) }
+}
+
+fn rate(per_second: f64) -> String {
+    if per_second < SLOW { format!("{:.1}/min", per_second * 60.0) } else { format!("{per_second:.1}/s") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_said_of_what_is_left_while_nothing_is_done() {
+        assert_eq!((rate(0.0).as_str(), left(0.0, Duration::ZERO).as_str()), ("0.0/min", ""));
+        assert_eq!((rate(1e-9).as_str(), left(1e-9, Duration::MAX).as_str()), ("0.0/min", ""));
+        assert_eq!(
+            (rate(0.05).as_str(), left(0.05, Duration::from_mins(3)).as_str()),
+            ("3.0/min", ", 3m left")
+        );
+        assert_eq!(
+            (rate(2.0).as_str(), left(2.0, Duration::from_secs(90)).as_str()),
+            ("2.0/s", ", 90s left")
+        );
+    }
 
     #[test]
     fn every_template_can_be_read() {

@@ -225,6 +225,31 @@ async fn an_outage_is_told_after_a_second_and_given_up_when_the_patience_is_over
 }
 
 #[tokio::test]
+async fn the_patience_begins_with_the_outage_and_not_with_the_waiting() {
+    let mut cluster = StandIns::start([Manner::Serves]).await;
+    let arguments = ["--patience", "2", "submit", "--wait", "--sleep", "60"];
+    let mut child = clb_of(&cluster, &arguments).spawn().unwrap();
+    cluster.until(|memory| memory.tasks.len() == 1).await;
+    let id = cluster.memory().tasks[0]["id"].as_str().unwrap().to_owned();
+    cluster.until_asked(&format!("GET /api/v1/tasks/{id}")).await;
+    cluster.all[0].die().await;
+    // The answer that was held breaks off.
+    cluster.memory().end(&id, "succeeded");
+    cluster.changed();
+    let said = remarked(&mut child, " s\n").await;
+    let url = &cluster.all[0].url;
+    assert!(said.starts_with(&format!("clb: {url} cannot be reached")), "{said}");
+    let left = said.split("), trying for another ").nth(1).unwrap();
+    let left: f64 = left.trim_end_matches(" s\n").parse().unwrap();
+    assert!(left <= 2.0, "{said}");
+    let done = finish(child).await;
+    assert_eq!(done.code, 125, "{done:?}");
+    let waited = done.stderr.split("served the request within ").nth(1).unwrap();
+    let waited: f64 = waited.split(' ').next().unwrap().parse().unwrap();
+    assert!((1.0..10.0).contains(&waited), "{done:?}");
+}
+
+#[tokio::test]
 async fn the_configuration_file_says_where_the_cluster_is() {
     let cluster = StandIns::start([Manner::Serves]).await;
     let folder = tempfile::tempdir().unwrap();

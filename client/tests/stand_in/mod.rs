@@ -289,7 +289,8 @@ async fn behave(State(face): State<Face>, request: Request, next: Next) -> Respo
     }
     let response = next.run(request).await;
     face.shared.changes.send_modify(|n| *n += 1);
-    if manner == Manner::BreaksOff {
+    // It may have died meanwhile.
+    if *face.manner.borrow() == Manner::BreaksOff {
         let broken = stream::once(async { Err::<String, _>(std::io::Error::other("killed")) });
         return (response.status(), Body::from_stream(broken)).into_response();
     }
