@@ -172,6 +172,8 @@ impl fmt::Display for EmptyCommand {
     }
 }
 
+impl std::error::Error for EmptyCommand {}
+
 impl TryFrom<Vec<String>> for Argv {
     type Error = EmptyCommand;
 
@@ -235,6 +237,14 @@ impl<'de> Deserialize<'de> for Stdin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_a_command_is_empty_is_an_error_like_any_other() {
+        fn argv(words: Vec<String>) -> Result<Argv, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(Argv::try_from(words)?)
+        }
+        assert_eq!(argv(Vec::new()).unwrap_err().to_string(), "a command names at least its program");
+    }
 
     #[test]
     fn input_is_read_in_both_forms_and_written_as_text_where_it_is_text() {
