@@ -8,6 +8,7 @@
 
 mod beat;
 mod changes;
+mod checkpoint;
 mod chunk;
 mod commit;
 mod failure;
@@ -33,6 +34,7 @@ use clb_protocol::{Epoch, OutcomeSeq, SubmissionSeq, TaskId, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use self::beat::BeatFile;
+use self::checkpoint::Checkpoints;
 use self::commit::Writer;
 use self::pool::ReaderPool;
 use super::{
@@ -61,6 +63,7 @@ pub(crate) struct SqliteStore {
     writer: Mutex<Option<Writer>>,
     /// Whether the file is known to be there and up to date.
     is_ready: AtomicBool,
+    checkpoints: Checkpoints,
     reader: SqliteReader,
 }
 
@@ -100,6 +103,7 @@ impl SqliteStore {
             path: path.to_owned(),
             writer: Mutex::new(None),
             is_ready: AtomicBool::new(false),
+            checkpoints: Checkpoints::of(path),
             reader: SqliteReader::lazy(path),
         }
     }
@@ -152,6 +156,8 @@ impl SqliteStore {
         if matches!(&result, Ok(_) | Err(StoreError::Fenced { .. } | StoreError::LeaseLost { .. })) {
             *place = Some(writer);
         }
+        drop(place);
+        self.checkpoints.take_in();
         result
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use super::checkpoint::LOG_BYTES;
 use super::failure::classify;
 use crate::store::{Result, StoreError};
 
@@ -30,9 +31,17 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let settings = "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
         PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 1000;";
     connection.execute_batch(settings).map_err(classify)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES as i64).map_err(classify)?;
     if version < newest() {
         migrate(&connection, path)?;
     }
+    Ok(connection)
+}
+
+/// Opens a file that somebody else writes, to move what is in its log; waits `wait` for each lock.
+pub(super) fn open_beside(path: &Path, wait: Duration) -> Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(wait).map_err(classify)?;
     Ok(connection)
 }
 
