@@ -50,6 +50,7 @@ enum Step {
     Rebuild,
     LookAgain,
     Mix(bool),
+    SetClock(i64),
 }
 
 fn retry() -> impl Strategy<Value = Retry> {
@@ -100,7 +101,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Rebuild),
         1 => Just(Step::LookAgain),
         1 => any::<bool>().prop_map(Step::Mix),
+        1 => set_clock().prop_map(Step::SetClock),
     ]
+}
+
+/// By how many seconds.
+fn set_clock() -> impl Strategy<Value = i64> {
+    -10_000..10_000_i64
 }
 
 fn order() -> impl Strategy<Value = Standing> {
@@ -118,6 +125,7 @@ fn put(world: &mut World, workers: u16, kind: u8) {
 fn make_up(world: &mut World) {
     world.missing_images.clear();
     world.kinds = 1;
+    world.set_clock_right();
     world.tell(Input::StoreAvailable(true));
     world.tell(Input::PoolPaused { name: "default".into(), is_paused: false });
     if world.cluster.pool(&"default".into()).is_some_and(|pool| pool.workers.wanted == 0) {
@@ -196,6 +204,7 @@ fn take(world: &mut World, step: &Step) {
         }
         Step::Rebuild => world.build += 1,
         Step::LookAgain => world.build_told = Some(world.build),
+        Step::SetClock(seconds) => world.set_clock(seconds),
         Step::Mix(is_mixed) => world.kinds = 1 + u32::from(is_mixed),
         Step::LoseImage(true) => drop(world.missing_images.insert("image".to_owned())),
         Step::LoseImage(false) => drop(world.missing_images.remove("image")),
@@ -242,5 +251,27 @@ proptest! {
         prop_assert_eq!(world.containers.len(), usize::from(pool.workers.wanted));
         world.observe();
         prop_assert!(world.actions.is_empty(), "{:?}", world.actions);
+    }
+
+    #[test]
+    fn whatever_the_clock_says_the_same_is_decided(
+        steps in prop::collection::vec((step(), set_clock()), 1..80),
+    ) {
+        // Callers name times on the wall, and so do the records that a former leader left.
+        let asks_the_wall = |step: &Step| {
+            matches!(step, Step::SubmitPutOff { .. } | Step::ChangeLeader | Step::SetClock(_))
+        };
+        let mut worlds = [false, true].map(|is_set| {
+            let mut world = World::with_workers(WORKERS);
+            world.decisions = Some(Vec::new());
+            for (step, seconds) in steps.iter().filter(|(step, _)| !asks_the_wall(step)) {
+                if is_set {
+                    world.set_clock(*seconds);
+                }
+                take(&mut world, step);
+            }
+            world
+        });
+        prop_assert_eq!(worlds[0].decisions.take(), worlds[1].decisions.take());
     }
 }

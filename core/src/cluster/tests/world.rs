@@ -1,8 +1,10 @@
 //! A model of what surrounds the reducer. It does what the reducer asks, as reality would, and
-//! holds every answer against what must be true. Here: the store, callers, leaders; `engine` is Docker,
-//! `workers` the processes in its containers, `starts` when a task may be given to one.
+//! holds every answer against what must be true. Here: the store and callers; `leaders` take over, `engine` is Docker,
+//! `workers` the processes in its containers, `starts` when a task may be given to one, `clocks` what time it is.
 
+mod clocks;
 mod engine;
+mod leaders;
 mod starts;
 mod workers;
 
@@ -23,9 +25,8 @@ use self::workers::{Process, result};
 use crate::clock::Moment;
 use crate::config::{Config, Definition};
 use crate::fleet::Standing;
-use crate::input::{Cancellable, Input, LinkNo, Restored, RestoredPool, RestoredTask};
+use crate::input::{Cancellable, Input, LinkNo, Restored, RestoredPool};
 use crate::output::{Change, Ending, FleetAction, Order, Output};
-use crate::task::RunningAttempt;
 use crate::{Cluster, Restoration};
 
 pub(super) const SLOTS: u16 = 2;
@@ -35,7 +36,7 @@ pub(super) const STOP_GRACE: Duration = Duration::from_secs(20);
 pub(super) struct Attempt {
     worker: Option<(WorkerId, Epoch, Timestamp)>,
     pub(super) has_ended: bool,
-    ended_at: Option<Timestamp>,
+    ended_at: Option<Moment>,
     pub(super) costs: bool,
     pub(super) verdict: Option<VerdictKind>,
 }
@@ -51,6 +52,10 @@ pub(super) struct Row {
 
 pub(super) struct World {
     pub(super) now: Moment,
+    /// The latest that the clock on the wall ever said.
+    latest: Timestamp,
+    /// What was decided, where that is to be held against another run.
+    pub(super) decisions: Option<Vec<String>>,
     pub(super) cluster: Cluster,
     pub(super) rows: BTreeMap<TaskId, Row>,
     pub(super) containers: BTreeMap<WorkerId, (bool, Process)>,
@@ -95,6 +100,8 @@ impl World {
         let now = Moment::ORIGIN;
         Self {
             now,
+            latest: now.at,
+            decisions: None,
             cluster: Restoration::begin(config(workers), Restored::default(), now).finish(now),
             rows: BTreeMap::new(),
             containers: BTreeMap::new(),
@@ -116,7 +123,9 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, input: Input) -> Output {
+        self.latest = self.latest.max(self.now.at);
         let out = self.cluster.handle(input, self.now);
+        self.write_down(&out);
         for change in &out.changes {
             self.store(change);
         }
@@ -161,7 +170,8 @@ impl World {
                 let row = self.rows.get_mut(task).expect("a task that was accepted");
                 let ended = row.attempts.entry(*attempt).or_default();
                 ended.has_ended = true;
-                ended.ended_at = ended.ended_at.or(Some(*at));
+                assert_eq!(*at, self.now.at);
+                ended.ended_at = ended.ended_at.or(Some(self.now));
                 ended.costs = *costs;
                 ended.verdict = verdict.as_ref().map(|verdict| verdict.kind);
             }
@@ -308,31 +318,6 @@ impl World {
         self.tell(Input::TimePassed);
     }
 
-    /// The leader dies; a standby takes over from what is stored.
-    pub(super) fn change_leader(&mut self) {
-        self.epoch = self.epoch.next();
-        self.actions.clear();
-        self.unsaved.clear();
-        self.build_told = Some(self.build);
-        for (_, process) in self.containers.values_mut() {
-            process.link = None;
-        }
-        let restored = Restored {
-            epoch: self.epoch,
-            pools: self.pools.values().cloned().collect(),
-            generations: self.generations.iter().map(|((pool, no), g)| (pool.clone(), *no, *g)).collect(),
-            standings: self.standings.iter().map(|((pool, no), s)| (pool.clone(), *no, *s)).collect(),
-            last_submission: self.rows.values().map(|row| row.seq).max().unwrap_or_default(),
-            last_outcome: self.last_outcome,
-            ended: [0; 3],
-        };
-        let mut restoration = Restoration::begin(self.config.clone(), restored, self.now);
-        for open in self.rows.iter().filter(|(_, row)| row.ending.is_none()) {
-            restoration.add(restored_task(open), self.now);
-        }
-        self.cluster = restoration.finish(self.now);
-    }
-
     /// Lets everything be well for as long as it takes.
     pub(super) fn calm_down(&mut self) {
         for _ in 0..300 {
@@ -357,36 +342,6 @@ impl World {
         let open: BTreeSet<&TaskId> =
             self.rows.iter().filter(|(_, r)| r.ending.is_none()).map(|(id, _)| id).collect();
         panic!("these tasks never end: {open:?}\n{:?}", self.cluster);
-    }
-}
-
-fn restored_task((id, row): (&TaskId, &Row)) -> RestoredTask {
-    let known = |no: &AttemptNo, attempt: &Attempt| {
-        let (worker, epoch, started_at) = attempt.worker.clone()?;
-        Some(RunningAttempt { attempt: *no, worker, epoch, started_at })
-    };
-    let open = row.attempts.iter().rfind(|(_, attempt)| !attempt.has_ended);
-    let unjudged = row.attempts.iter().filter(|(_, attempt)| attempt.has_ended && attempt.verdict.is_none());
-    RestoredTask {
-        id: *id,
-        seq: row.seq,
-        pool: row.task.pool.clone(),
-        priority: row.task.priority,
-        submitted_at: row.submitted_at,
-        not_before: row.task.not_before,
-        max_attempts: row.task.spec.max_attempts,
-        timeout_seconds: 3_600.0,
-        retry: row.task.spec.retry,
-        spent: u32::try_from(row.attempts.values().filter(|attempt| attempt.costs).count()).unwrap(),
-        last_attempt: row.attempts.keys().next_back().copied().unwrap_or_default(),
-        rests_since: row
-            .attempts
-            .values()
-            .next_back()
-            .filter(|last| last.costs)
-            .and_then(|last| last.ended_at),
-        open: open.and_then(|(no, attempt)| known(no, attempt)),
-        unjudged: unjudged.filter_map(|(no, attempt)| known(no, attempt)).collect(),
     }
 }
 

@@ -22,7 +22,7 @@ impl World {
             "given by another leader, or to another worker"
         );
         assert_eq!(worker.pool, row.task.pool, "given to another pool");
-        assert!(row.task.not_before.is_none_or(|until| until <= self.now.at), "given before its time");
+        assert!(row.task.not_before.is_none_or(|until| until <= self.latest), "given before its time");
         let is_paused = self.pools.get(&row.task.pool).is_some_and(|pool| pool.is_paused);
         assert!(!is_paused, "a paused pool handed it out");
         let standing = self.standings.get(&(worker.pool.clone(), worker.slot));
@@ -38,7 +38,7 @@ impl World {
         assert!(retry.on == RetryOn::Any || !former.iter().any(has_failed), "a failure was repeated");
         let spent: Vec<&&Attempt> = former.iter().filter(|former| former.costs).collect();
         if let Some(last) = spent.last().and_then(|last| last.ended_at) {
-            let rested = self.now.at.since(last);
+            let rested = self.now.since(last);
             assert!(rested >= least_rest(&retry, spent.len()), "it rested only {rested:?} of {retry:?}");
         }
     }
