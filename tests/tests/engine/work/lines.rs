@@ -19,7 +19,8 @@ async fn a_line_is_one_word_of_a_script_and_what_is_missing_is_no_success() {
     let script = "printf '<%s><%s>\\n' {} \"{}\"; test ! -e /tmp/pasted";
     let map = ["map", "--pool", "sh", "-k", "--max-attempts", "1", "--", "sh", "-c", script];
     let ran = cluster.clb(&map, &lines.join("\n")).await;
-    let expected: String = lines.iter().map(|line| format!("<{line}><{line}>\n")).collect();
+    let expected: Vec<String> = lines.iter().map(|line| format!("<{line}><{line}>\n")).collect();
+    let expected = expected.concat();
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), expected.as_str()), "{ran:?}");
 
     let map = ["map", "--pool", "sh", "--", "sh", "-c", "yes | head -c {}"];
