@@ -7,6 +7,7 @@ use clb_client::{Client, Error};
 use super::filters::Filters;
 use super::output::{Printer, document, json_line, remark, say};
 use super::progress::Progress;
+use super::task_name::{TaskName, find_all};
 use crate::failure::{Done, Failure, OK, REFUSED};
 
 /// Which tasks.
@@ -15,7 +16,7 @@ use crate::failure::{Done, Failure, OK, REFUSED};
 pub(crate) struct ChooseOptions {
     /// The tasks
     #[arg(value_name = "ID", conflicts_with_all = ["state", "pool", "group", "labels"])]
-    ids: Vec<TaskId>,
+    ids: Vec<TaskName>,
     #[command(flatten)]
     filters: Filters,
 }
@@ -35,7 +36,7 @@ pub(super) async fn cancel(options: ChooseOptions, client: &Client, printer: Pri
         }
         return Ok(OK);
     }
-    each(&options.ids, printer, async |id| client.cancel(id).await).await
+    each(&find_all(&options.ids, client).await?, printer, async |id| client.cancel(id).await).await
 }
 
 /// Replays them.
@@ -61,7 +62,7 @@ pub(super) async fn retry(options: ChooseOptions, client: &Client, printer: Prin
         }
         return Ok(OK);
     }
-    each(&options.ids, printer, async |id| client.replay(id).await).await
+    each(&find_all(&options.ids, client).await?, printer, async |id| client.replay(id).await).await
 }
 
 /// Goes on after one that is refused, and fails with the first refusal.

@@ -1,24 +1,24 @@
 //! `clb explain`: why a task waits, or why it ran where it ran.
 
 use clb_client::Client;
-use clb_client::protocol::TaskId;
 use clb_client::protocol::api::Explanation;
 
 use super::grid::{print_table, table};
 use super::output::{Printer, document, safe, say, state_cell, word};
+use super::task_name::TaskName;
 use crate::failure::{Done, Failure, OK};
 
 /// Which task.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainOptions {
-    /// The task
+    /// The task, by its id or its beginning or end
     #[arg(value_name = "ID")]
-    id: TaskId,
+    id: TaskName,
 }
 
 /// Prints it.
 pub(super) async fn run(options: &ExplainOptions, client: &Client, printer: Printer) -> Done {
-    let explanation = client.explain(options.id).await?;
+    let explanation = client.explain(options.id.find(client).await?).await?;
     if printer.is_json {
         document(&explanation)?;
     } else {

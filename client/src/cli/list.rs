@@ -7,6 +7,7 @@ use comfy_table::Table;
 use super::filters::Filters;
 use super::grid::{Grid, table};
 use super::output::{Printer, ago, or_dash, remark, safe, say, span, state_cell, what, write};
+use super::reason::reason;
 use crate::failure::{Done, Failure, OK};
 
 const PAGE: u32 = 500;
@@ -76,7 +77,7 @@ fn print_json(tasks: &[TaskView], is_first: bool) -> Result<(), Failure> {
 }
 
 fn rows(tasks: &[TaskView]) -> Table {
-    let mut table = table(["ID", "STATE", "POOL", "GROUP", "WORKER", "AGE", "TOOK", "WHAT"]);
+    let mut table = table(["ID", "STATE", "POOL", "GROUP", "WORKER", "AGE", "TOOK", "WHAT", "REASON"]);
     for task in tasks {
         table.add_row(vec![
             task.id.to_string().into(),
@@ -92,6 +93,7 @@ fn rows(tasks: &[TaskView]) -> Table {
             }
             .into(),
             what(task).into(),
+            reason(task).unwrap_or_default().into(),
         ]);
     }
     table

@@ -1,47 +1,85 @@
 //! `clb logs`: what a command writes, or the log lines that speak of a task of another kind.
 
+mod several;
+
 use std::cell::Cell;
 use std::time::Duration;
 
-use clb_client::Client;
 use clb_client::protocol::api::TaskView;
 use clb_client::protocol::task::Kind;
 use clb_client::protocol::{LogSeq, TaskId};
+use clb_client::{Client, OutputStream};
 
+use super::filters::Filters;
 use super::held_up::told;
 use super::interrupt::interruptible;
 use super::live::{self, Gaps};
 use super::output::{Printer, json_line, safe, say};
+use super::task_name::{TaskName, find_all};
 use crate::failure::{Done, Failure, NOT_THE_COMMAND, OK};
 
 /// How long to wait for further log lines.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Which task, and whether to go on.
+/// Which tasks, what of them, and whether to go on.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["names", "state", "pool", "group", "labels"]))]
 pub(crate) struct LogsOptions {
-    /// The task. With --json come the log lines that speak of it, of a command too: what a command wrote is in the
-    /// `result` of `clb show --json`
-    #[arg(value_name = "ID")]
-    id: TaskId,
+    /// The task, by its id or its beginning or end. With --json come the log lines that speak of it, of a command too:
+    /// what a command wrote is in the `result` of `clb show --json`. Of several commands each output comes under a
+    /// line that names its task
+    #[arg(value_name = "ID", conflicts_with_all = ["state", "pool", "group", "labels"])]
+    names: Vec<TaskName>,
     /// Go on until the task has ended
-    #[arg(long, short = 'f')]
+    #[arg(long, short = 'f', conflicts_with_all = ["stdout", "stderr", "state", "pool", "group", "labels"])]
     follow: bool,
+    /// Only what was written to standard output
+    #[arg(long)]
+    stdout: bool,
+    /// Only what was written to standard error; it goes to standard output
+    #[arg(long, conflicts_with = "stdout")]
+    stderr: bool,
+    #[command(flatten)]
+    filters: Filters,
+}
+
+impl LogsOptions {
+    fn stream(&self) -> Option<OutputStream> {
+        match (self.stdout, self.stderr) {
+            (true, _) => Some(OutputStream::Stdout),
+            (_, true) => Some(OutputStream::Stderr),
+            _ => None,
+        }
+    }
 }
 
 /// Prints them.
 pub(super) async fn run(options: &LogsOptions, client: &Client, printer: Printer) -> Done {
-    let task = client.task(options.id).await?;
-    let id = options.id;
+    let stream = options.stream();
+    let ids = find_all(&options.names, client).await?;
+    match ids[..] {
+        [id] if stream.is_none() => of_one(id, options.follow, client, printer).await,
+        _ if printer.is_json => Err(Failure::Usage(
+            "--json is for one task; the outputs of many are in `clb list --json`".to_owned(),
+        )),
+        _ if options.follow => Err(Failure::Usage("--follow is for one task".to_owned())),
+        [id] => several::print_stream(client, &client.task(id).await?, stream).await.map(|()| OK),
+        [] => several::of_all(&options.filters, stream, client).await,
+        _ => several::of_these(&ids, stream, client).await,
+    }
+}
+
+async fn of_one(id: TaskId, follow: bool, client: &Client, printer: Printer) -> Done {
+    let task = client.task(id).await?;
     let printing = async {
-        match (task.kind, options.follow) {
+        match (task.kind, follow) {
             (Kind::Command, true) if !printer.is_json => {
                 let following = Box::pin(live::follow(client, task, Gaps::Marked));
                 let followed = told(client, &Cell::new(Some(id)), None, following).await?;
                 Ok(followed.is_incomplete)
             }
             (Kind::Command, false) if !printer.is_json => live::print(client, &task).await,
-            _ => lines(task, options.follow, client, printer).await.map(|()| false),
+            _ => lines(task, follow, client, printer).await.map(|()| false),
         }
     };
     let hint = || format!("the task goes on; come back with `clb logs -f {id}`");

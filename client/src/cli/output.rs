@@ -103,8 +103,13 @@ pub(crate) fn or_dash(text: Option<&str>) -> String {
 
 /// What a task does, for a person.
 pub(crate) fn what(task: &TaskView) -> String {
+    safe(&work(task))
+}
+
+/// The same as it is, for a file.
+pub(crate) fn work(task: &TaskView) -> String {
     let spec: Result<TaskSpec, _> = serde_json::from_str(task.spec.get());
-    spec.map_or_else(|_| task.kind.as_str().to_owned(), |spec| safe(&spec.work.to_string()))
+    spec.map_or_else(|_| task.kind.as_str().to_owned(), |spec| spec.work.to_string())
 }
 
 /// A span of time as short as it can be told.

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use clb_client::Client;
 use clb_client::protocol::OutcomeSeq;
-use clb_client::protocol::api::{OutcomeView, TaskView};
+use clb_client::protocol::api::{OutcomeView, TaskState, TaskView};
 use clb_client::protocol::task::{Exit, OutputStream};
 
 use super::absent;
 use super::interrupt::interruptible;
-use super::output::{Printer, json_line, plain, remark, say, span, write};
+use super::output::{Printer, json_line, plain, remark, say, span, word, work, write};
 use super::progress::Progress;
+use super::reason::reason;
 use super::submit::result_of;
+use super::values::parse_end;
 use crate::failure::{Done, Failure, OK};
 
 const HOLD: Duration = Duration::from_secs(30);
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 21] = [
     "seq",
     "id",
     "group",
@@ -33,6 +35,10 @@ const COLUMNS: [&str; 17] = [
     "error",
     "stdout_dropped_bytes",
     "stderr_dropped_bytes",
+    "error_code",
+    "pool",
+    "command",
+    "labels",
 ];
 
 /// Which results, and how.
@@ -44,6 +50,9 @@ pub(crate) struct ResultsOptions {
     /// Print CSV (RFC 4180), one task a line
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// Only those that ended so: succeeded, failed or cancelled
+    #[arg(long, value_name = "STATE", value_parser = parse_end)]
+    state: Option<TaskState>,
     /// Also those that were replayed: otherwise the newest replay stands for them
     #[arg(long)]
     replayed: bool,
@@ -53,6 +62,12 @@ pub(crate) struct ResultsOptions {
     /// Only those behind this place: the `seq` of the last one that was seen
     #[arg(long, value_name = "SEQ", default_value = "0")]
     after: u64,
+}
+
+impl ResultsOptions {
+    fn wants(&self, task: &TaskView) -> bool {
+        (self.replayed || task.replayed_by.is_none()) && self.state.is_none_or(|state| state == task.state)
+    }
 }
 
 /// Prints them.
@@ -74,11 +89,10 @@ pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Print
             let is_last = page.outcomes.is_empty() && !options.follow;
             after = page.next;
             for outcome in page.outcomes {
-                if outcome.task.replayed_by.is_some() && !options.replayed {
-                    continue;
+                if options.wants(&outcome.task) {
+                    print(&outcome, options.csv, printer)?;
+                    progress.advance(1);
                 }
-                print(&outcome, options.csv, printer)?;
-                progress.advance(1);
             }
             if is_last {
                 progress.finish();
@@ -111,19 +125,12 @@ fn taken(task: &TaskView) -> String {
     }
 }
 
-/// The result on one line.
+/// The result on one line, or why there is none.
 fn gist(task: &TaskView) -> String {
-    let written = result_of(task).map(|result| {
-        let text = String::from_utf8_lossy(&result.stdout.bytes).trim_end().to_owned();
-        match result.exit {
-            Exit::Code(0) => text,
-            Exit::Code(code) => format!("exit {code}: {text}"),
-            Exit::Signal(signal) => format!("signal {signal}: {text}"),
-        }
-    });
-    let error = || task.error.as_ref().map(|error| error.message.clone());
+    let written =
+        || result_of(task).map(|result| String::from_utf8_lossy(&result.stdout.bytes).trim_end().to_owned());
     let json = || task.result.as_ref().map(|result| result.get().to_owned());
-    plain(&written.or_else(error).or_else(json).unwrap_or_default())
+    plain(&reason(task).or_else(written).or_else(json).unwrap_or_default())
 }
 
 fn columns(outcome: &OutcomeView) -> [String; COLUMNS.len()] {
@@ -169,6 +176,10 @@ fn columns(outcome: &OutcomeView) -> [String; COLUMNS.len()] {
         task.error.as_ref().map(|error| error.message.clone()).unwrap_or_default(),
         dropped(OutputStream::Stdout),
         dropped(OutputStream::Stderr),
+        task.error.as_ref().map(|error| error.code.clone()).unwrap_or_default(),
+        task.pool.to_string(),
+        work(task),
+        if task.labels.is_empty() { String::new() } else { word(&task.labels) },
     ]
 }
 

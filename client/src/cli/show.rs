@@ -1,24 +1,24 @@
 //! `clb show`: all that is known of a task.
 
 use clb_client::Client;
-use clb_client::protocol::TaskId;
 use clb_client::protocol::api::{AttemptView, TaskView};
 
 use super::grid::{print_table, table};
 use super::output::{Printer, document, safe, say, span, what, word};
+use super::task_name::TaskName;
 use crate::failure::{Done, Failure, OK};
 
 /// Which task.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowOptions {
-    /// The task
+    /// The task, by its id or its beginning or end
     #[arg(value_name = "ID")]
-    id: TaskId,
+    id: TaskName,
 }
 
 /// Prints it.
 pub(super) async fn run(options: &ShowOptions, client: &Client, printer: Printer) -> Done {
-    let task = client.task(options.id).await?;
+    let task = client.task(options.id.find(client).await?).await?;
     if printer.is_json {
         document(&task)?;
     } else {

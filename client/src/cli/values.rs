@@ -57,6 +57,12 @@ pub(crate) fn parse_state(text: &str) -> Result<TaskState, String> {
     })
 }
 
+/// A state in which a task stays.
+pub(crate) fn parse_end(text: &str) -> Result<TaskState, String> {
+    let ended = parse_state(text).ok().filter(|state| state.has_ended());
+    ended.ok_or_else(|| format!("{text:?} is no end; a task ends succeeded, failed or cancelled"))
+}
+
 /// A pool's name.
 pub(crate) fn parse_pool_name(text: &str) -> Result<String, String> {
     if is_pool_name(text) {

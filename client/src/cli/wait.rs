@@ -12,6 +12,7 @@ use super::interrupt::interruptible;
 use super::output::{Printer, document, json_line, say};
 use super::progress::Progress;
 use super::submit::until_ended;
+use super::task_name::{TaskName, find_all};
 use super::values::parse_span;
 use crate::failure::{Done, Failure, OK, TASK_FAILED};
 
@@ -23,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct WaitOptions {
     /// The tasks
     #[arg(value_name = "ID", required_unless_present = "group")]
-    ids: Vec<TaskId>,
+    ids: Vec<TaskName>,
     /// All tasks of this group
     #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
     group: Option<String>,
@@ -45,7 +46,7 @@ pub(super) async fn run(options: WaitOptions, client: &Client, printer: Printer)
     let waiting = async {
         match &options.group {
             Some(group) => for_group(group, client, printer).await,
-            None => for_each(&options.ids, client, printer).await,
+            None => for_each(&find_all(&options.ids, client).await?, client, printer).await,
         }
     };
     let limited = async {

@@ -9,6 +9,7 @@ mod mapping;
 mod names;
 mod operating;
 mod program;
+mod reasons;
 mod replays;
 #[path = "../stand_in/mod.rs"]
 mod stand_in;

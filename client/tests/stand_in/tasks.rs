@@ -160,6 +160,7 @@ pub(super) async fn list(State(face): State<Face>, Query(query): Pairs) -> Respo
         ["state", "pool", "group"]
             .iter()
             .all(|name| query.get(*name).is_none_or(|text| task[*name] == **text))
+            && query.get("id").is_none_or(|part| is_named(task, part))
             && query.get("replayed").is_none_or(|is| (is == "false") == task["replayed_by"].is_null())
     };
     let most = memory.looks_at.unwrap_or(usize::MAX);
@@ -170,6 +171,11 @@ pub(super) async fn list(State(face): State<Face>, Query(query): Pairs) -> Respo
     let next = end.filter(|end| *end < memory.tasks.len()).map(|end| end.to_string());
     let page: Vec<Value> = page.into_iter().map(|(_, task)| task).collect();
     Json(json!({ "tasks": page, "next": next })).into_response()
+}
+
+fn is_named(task: &Value, part: &str) -> bool {
+    let id = task["id"].as_str().unwrap().replace('-', "");
+    id.starts_with(part) || id.ends_with(part)
 }
 
 pub(super) async fn outcomes(State(face): State<Face>, Query(query): Pairs) -> Json<Value> {
