@@ -101,7 +101,7 @@ enum Command {
     /// Cancel tasks
     Cancel(cancel::ChooseOptions),
     /// Run ended tasks once more, as new tasks
-    Retry(cancel::ChooseOptions),
+    Retry(cancel::RetryOptions),
     /// Say why a task waits, or why it ran where it ran
     Explain(explain::ExplainOptions),
     /// List the workers

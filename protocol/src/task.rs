@@ -3,6 +3,7 @@
 //! [`TaskRequest`] is lenient in what may be left out and strict in what may be said;
 //! [`TaskRequest::check`] turns it into a [`NewTask`], in which every field has its value.
 
+mod changes;
 mod command;
 mod request;
 mod result;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use changes::Changes;
 pub use command::{
     Argv, Command, EmptyCommand, Env, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_COMMAND_BYTES, MAX_PATH_BYTES,
     MAX_VARIABLES, RESERVED_VARIABLES, Stdin,

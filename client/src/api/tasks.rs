@@ -6,8 +6,9 @@ use bytes::Bytes;
 use clb_protocol::api::{
     BatchEntry, Explanation, ManyCancelled, ManyReplayed, TaskPage, TaskSelection, TaskState, TaskView,
 };
-use clb_protocol::task::{Labels, TaskRequest};
+use clb_protocol::task::{Changes, Labels, TaskRequest};
 use clb_protocol::{TaskId, TaskIdPart};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Client;
@@ -42,6 +43,15 @@ pub struct TaskFilter {
     pub limit: Option<u32>,
     /// From where to go on: `next` of the page before.
     pub cursor: Option<String>,
+}
+
+/// What is replayed, and how.
+#[derive(Serialize)]
+struct Replay<'a> {
+    #[serde(flatten)]
+    which: Option<&'a TaskSelection>,
+    #[serde(skip_serializing_if = "Changes::is_empty")]
+    changes: &'a Changes,
 }
 
 impl Client {
@@ -96,12 +106,18 @@ impl Client {
 
     /// A new task of the same spec as one that has ended; the one that there is when it was replayed before.
     pub async fn replay(&self, id: TaskId) -> Result<TaskView, Error> {
-        self.ask(Call::post_nothing(format!("{}/replay", task_path(id)))).await
+        self.replay_with(id, &Changes::default()).await
+    }
+
+    /// The same, but for these changes; refused with 409 when it was replayed before without them.
+    pub async fn replay_with(&self, id: TaskId, changes: &Changes) -> Result<TaskView, Error> {
+        self.ask(Call::post(format!("{}/replay", task_path(id)), &Replay { which: None, changes })?).await
     }
 
     /// Replays every ended task that fits; the failed ones unless a state is said.
-    pub async fn replay_many(&self, which: &TaskSelection) -> Result<ManyReplayed, Error> {
-        self.ask(Call::post("/api/v1/tasks/replay", which)?.walking()).await
+    pub async fn replay_many(&self, which: &TaskSelection, changes: &Changes) -> Result<ManyReplayed, Error> {
+        let replay = Replay { which: Some(which), changes };
+        self.ask(Call::post("/api/v1/tasks/replay", &replay)?.walking()).await
     }
 
     /// A task as it stands.

@@ -1,28 +1,76 @@
 //! `clb cancel` and `clb retry`: something that is done to tasks by their ids, or to all that fit.
 
+mod preview;
+
 use clb_client::protocol::TaskId;
 use clb_client::protocol::api::{TaskSelection, TaskView};
+use clb_client::protocol::task::{Argv, Changes};
 use clb_client::{Client, Error};
 
 use super::filters::Filters;
 use super::output::{Printer, document, json_line, remark, say};
 use super::progress::Progress;
 use super::task_name::{TaskName, find_all};
+use super::values::parse_seconds;
 use crate::failure::{Done, Failure, OK, REFUSED};
 
 /// Which tasks.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "state", "pool", "group", "labels"]))]
 pub(crate) struct ChooseOptions {
-    /// The tasks
+    /// The tasks, by their ids or the beginnings or ends of them
     #[arg(value_name = "ID", conflicts_with_all = ["state", "pool", "group", "labels"])]
-    ids: Vec<TaskName>,
+    pub(super) ids: Vec<TaskName>,
+    /// Only list those to which it would be done
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
-    filters: Filters,
+    pub(super) filters: Filters,
+}
+
+/// Which ended tasks, and what is to be done otherwise this time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RetryOptions {
+    #[command(flatten)]
+    choose: ChooseOptions,
+    #[command(flatten)]
+    changes: ChangeOptions,
+}
+
+/// See [`Changes`].
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What to do otherwise")]
+struct ChangeOptions {
+    /// The pool whose workers run it this time
+    #[arg(long, value_name = "POOL")]
+    to_pool: Option<String>,
+    /// How long one attempt may take: seconds, or as in 1h30m
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
+    timeout: Option<f64>,
+    /// How often it may run
+    #[arg(long, value_name = "N")]
+    max_attempts: Option<u32>,
+    /// Another command; its environment and its input stay as they were
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl ChangeOptions {
+    fn changes(&self) -> Changes {
+        Changes {
+            pool: self.to_pool.clone(),
+            timeout: self.timeout,
+            max_attempts: self.max_attempts.map(i64::from),
+            command: Argv::try_from(self.command.clone()).ok(),
+        }
+    }
 }
 
 /// Cancels them.
 pub(super) async fn cancel(options: ChooseOptions, client: &Client, printer: Printer) -> Done {
+    if options.dry_run {
+        return preview::cancel(&options, client, printer).await;
+    }
     if options.ids.is_empty() {
         let which: TaskSelection = options.filters.selection();
         let done = Progress::during("Cancels all that fit", client.cancel_many(&which)).await?;
@@ -40,29 +88,41 @@ pub(super) async fn cancel(options: ChooseOptions, client: &Client, printer: Pri
 }
 
 /// Replays them.
-pub(super) async fn retry(options: ChooseOptions, client: &Client, printer: Printer) -> Done {
-    if options.ids.is_empty() {
-        let which = options.filters.selection();
-        let done = Progress::during("Replays all that fit", client.replay_many(&which)).await?;
-        if done.replayed + done.known + done.refused == 0 {
-            options.filters.check_names(client).await?;
-        }
-        if printer.is_json {
-            document(&done)?;
-        } else {
-            say(format!("{} new tasks, {} replayed before", done.replayed, done.known))?;
-        }
-        if done.refused > 0 {
-            remark(format!(
-                "{} more were refused: the queue had no room, or their pool is gone; the same command takes them up once \
-                 there is room, or the pool again",
-                done.refused
-            ));
-            return Ok(REFUSED);
-        }
-        return Ok(OK);
+pub(super) async fn retry(options: RetryOptions, client: &Client, printer: Printer) -> Done {
+    let RetryOptions { choose, changes } = options;
+    let changes = changes.changes();
+    if choose.dry_run {
+        return preview::retry(&choose, client, printer).await;
     }
-    each(&find_all(&options.ids, client).await?, printer, async |id| client.replay(id).await).await
+    if choose.ids.is_empty() {
+        return retry_all(&choose.filters, &changes, client, printer).await;
+    }
+    let ids = find_all(&choose.ids, client).await?;
+    each(&ids, printer, async |id| client.replay_with(id, &changes).await).await
+}
+
+async fn retry_all(filters: &Filters, changes: &Changes, client: &Client, printer: Printer) -> Done {
+    let which = filters.selection();
+    let done = Progress::during("Replays all that fit", client.replay_many(&which, changes)).await?;
+    if done.replayed + done.known + done.refused == 0 {
+        filters.check_names(client).await?;
+    }
+    if printer.is_json {
+        document(&done)?;
+    } else {
+        say(format!("{} new tasks, {} replayed before", done.replayed, done.known))?;
+    }
+    if done.refused > 0 {
+        let not_commands =
+            if changes.command.is_some() { ", or they are no commands that could be others" } else { "" };
+        remark(format!(
+            "{} more were refused: the queue had no room, or their pool is gone{not_commands}; the same command takes \
+             them up once there is room, or the pool again",
+            done.refused
+        ));
+        return Ok(REFUSED);
+    }
+    Ok(OK)
 }
 
 /// Goes on after one that is refused, and fails with the first refusal.

@@ -33,35 +33,59 @@ pub(super) async fn run(options: ListOptions, client: &Client, printer: Printer)
     let mut left = if options.all { u64::MAX } else { options.limit };
     let mut filter = options.filters.list(PAGE);
     filter.is_replayed = (!options.replayed).then_some(false);
-    let mut is_first = true;
-    let mut grid = Grid::default();
+    let mut listing = Listing::new(printer);
     loop {
         filter.limit = Some(left.clamp(1, u64::from(PAGE)) as u32);
         let mut page = client.tasks(&filter).await?;
         page.tasks.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= page.tasks.len() as u64;
-        if printer.is_json {
-            print_json(&page.tasks, is_first)?;
-        } else if !page.tasks.is_empty() {
-            grid.print(rows(&page.tasks))?;
-        }
-        is_first &= page.tasks.is_empty();
+        listing.print(&page.tasks)?;
         match page.next {
             Some(next) if left > 0 => filter.cursor = Some(next),
             next => {
-                if is_first {
+                if listing.count == 0 {
                     options.filters.check_names(client).await?;
                 }
-                if is_first && !printer.is_json {
-                    grid.print(rows(&[]))?;
-                }
-                if printer.is_json {
-                    say(if is_first { "[]" } else { "]" })?;
-                } else if next.is_some() {
+                if !printer.is_json && next.is_some() {
                     remark("there are more; see --limit and --all");
                 }
-                return Ok(OK);
+                return listing.finish().map(|()| OK);
             }
+        }
+    }
+}
+
+/// A list that comes in pieces: a table for people, one array for programs.
+pub(super) struct Listing {
+    printer: Printer,
+    grid: Grid,
+    pub(super) count: u64,
+}
+
+impl Listing {
+    pub(super) fn new(printer: Printer) -> Self {
+        Self { printer, grid: Grid::default(), count: 0 }
+    }
+
+    pub(super) fn print(&mut self, tasks: &[TaskView]) -> Result<(), Failure> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        if self.printer.is_json {
+            print_json(tasks, self.count == 0)?;
+        } else {
+            self.grid.print(rows(tasks))?;
+        }
+        self.count += tasks.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        match (self.printer.is_json, self.count) {
+            (true, 0) => say("[]"),
+            (true, _) => say("]"),
+            (false, 0) => self.grid.print(rows(&[])),
+            (false, _) => Ok(()),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod asking;
 mod batches;
+mod changes;
 mod gaps;
 mod mapping;
 mod names;

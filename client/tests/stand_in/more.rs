@@ -39,21 +39,24 @@ async fn replay_many(State(face): State<Face>, Json(body): Json<Value>) -> Json<
     Json(json!({ "replayed": 2 * some, "known": some, "refused": some }))
 }
 
-async fn replay(State(face): State<Face>, Path(id): Path<String>) -> Response {
+async fn replay(State(face): State<Face>, Path(id): Path<String>, Json(body): Json<Value>) -> Response {
     let mut memory = face.shared.memory.lock().unwrap();
     match memory.tasks.iter().find(|task| task["id"] == *id).cloned() {
         None => problem(404, "no such task"),
         Some(task) if task["state"] == "queued" => problem(409, "the task has not ended"),
-        Some(task) => (StatusCode::CREATED, Json(memory.do_again(&task))).into_response(),
+        Some(task) => (StatusCode::CREATED, Json(memory.do_again(&task, &body["changes"]))).into_response(),
     }
 }
 
 impl Memory {
     /// Takes in a task that does the work of an ended one again; gives it as it stands then.
-    fn do_again(&mut self, original: &Value) -> Value {
+    fn do_again(&mut self, original: &Value, changes: &Value) -> Value {
         let mut request = original["spec"].clone();
         for field in ["pool", "group", "labels", "priority"] {
             request[field] = original[field].clone();
+        }
+        for (field, value) in changes.as_object().into_iter().flatten() {
+            request[field] = value.clone();
         }
         let worker = self.worker.take();
         let id = take(self, &request).1["id"].as_str().unwrap().to_owned();

@@ -13,7 +13,7 @@ use clb_protocol::api::{FieldError, ManyCancelled, TaskSelection, TaskState};
 use clb_protocol::task::{Labels, ParseError, escape};
 use clb_protocol::{SubmissionSeq, TaskId};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Door;
 use super::problem::Refusal;
@@ -23,30 +23,29 @@ use crate::store::TaskFilter;
 /// How many tasks one commit changes.
 const PIECE: usize = 1_000;
 
-/// Reads which tasks are meant. `states` are those that may be named.
-pub(super) fn selection(
-    headers: &HeaderMap,
-    body: &[u8],
-    states: &[TaskState],
-) -> Result<TaskSelection, Refusal> {
+/// Reads the fields of a body.
+pub(super) fn fields(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     if !is_media_type(headers, "application/json") {
         return Err(unsupported());
     }
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| ParseError::NotJson(error.to_string()))?;
-    let Value::Object(fields) = &value else {
-        return Err(Refusal::invalid(vec![FieldError::at("", "must be a JSON object")]));
-    };
+    match serde_json::from_slice(body).map_err(|error| ParseError::NotJson(error.to_string()))? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(Refusal::invalid(vec![FieldError::at("", "must be a JSON object")])),
+    }
+}
+
+/// Reads which tasks are meant. `states` are those that may be named.
+pub(super) fn selection(fields: &Map<String, Value>, states: &[TaskState]) -> Result<TaskSelection, Refusal> {
     let mut errors: Vec<FieldError> =
         fields.iter().filter_map(|(key, value)| wrong_field(key, value, states)).collect();
-    if fields.values().all(|value| value.is_null() || *value == Value::Object(serde_json::Map::new())) {
+    if fields.values().all(|value| value.is_null() || *value == Value::Object(Map::new())) {
         let detail = "must name at least one of pool, group, labels and state; it would mean every task";
         errors.push(FieldError::at("", detail));
     }
     if !errors.is_empty() {
         return Err(Refusal::invalid(errors));
     }
-    let named: serde_json::Map<String, Value> =
+    let named: Map<String, Value> =
         fields.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
     TaskSelection::deserialize(Value::Object(named))
         .map_err(|error| Refusal::invalid(vec![FieldError::at("", error.to_string())]))
@@ -110,7 +109,7 @@ pub(super) async fn cancel(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<ManyCancelled>, Refusal> {
-    let selection = selection(&headers, &body, &[TaskState::Queued, TaskState::Running])?;
+    let selection = selection(&fields(&headers, &body)?, &[TaskState::Queued, TaskState::Running])?;
     // The store learns a little later than the leader who runs: the leader tells them apart.
     let which = match selection.state {
         Some(TaskState::Queued) => Cancellable::Waiting,
@@ -140,7 +139,7 @@ mod tests {
 
     fn read(body: &str) -> Result<TaskSelection, Refusal> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        selection(&headers, body.as_bytes(), STATES)
+        selection(&fields(&headers, body.as_bytes())?, STATES)
     }
 
     #[test]
@@ -169,6 +168,6 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
-        assert!(selection(&HeaderMap::new(), br#"{"pool": "default"}"#, STATES).is_err(), "no media type");
+        assert!(fields(&HeaderMap::new(), br#"{"pool": "default"}"#).is_err(), "no media type");
     }
 }

@@ -19,7 +19,7 @@ use clb_protocol::link::{
     WorkerReport, Yield,
 };
 use clb_protocol::pool::PoolSpec;
-use clb_protocol::task::{NewTask, Number, TaskSpec, Work};
+use clb_protocol::task::{Changes, NewTask, Number, TaskSpec, Work};
 use clb_protocol::{AttemptNo, Epoch, Generation, Incarnation, LogSeq, SlotNo, TaskId, Timestamp, WorkerId};
 use serde_json::value::to_raw_value;
 use tempfile::TempDir;
@@ -339,7 +339,7 @@ async fn of_two_replays_of_a_task_one_is_known() {
     assert!(matches!(worker.hear().await, WorkerOrder::Ack(_)));
     let original = bench.store.originals(&[new.id]).unwrap().pop().unwrap();
     let [first, second] = [TaskId::now(), TaskId::now()];
-    let both = vec![original.clone().again(first), original.again(second)];
+    let both = [first, second].map(|id| original.clone().again(id, &Changes::default()).unwrap()).to_vec();
     let answer = bench.handle.submit(both).await.unwrap();
     assert!(matches!(answer[..], [(_, Submitted::Accepted(_)), (_, Submitted::Known)]), "{answer:?}");
     assert_eq!(bench.store.originals(&[new.id]).unwrap()[0].replay, Some(first));

@@ -1,7 +1,7 @@
 //! What pages ask for and what they get.
 
 use clb_protocol::api::{LogView, Obituary, TaskState, TaskView};
-use clb_protocol::task::{Labels, NewTask, TaskSpec};
+use clb_protocol::task::{Changes, FieldError, Labels, NewTask, TaskSpec};
 use clb_protocol::{LogSeq, PoolName, SubmissionSeq, TaskId, TaskIdPart, Timestamp};
 use serde_json::value::RawValue;
 
@@ -79,8 +79,9 @@ pub(crate) struct Original {
 
 impl Original {
     /// The task that does its work again, at once and under a name of its own.
-    pub(crate) fn again(self, fresh: TaskId) -> NewTask {
-        NewTask {
+    pub(crate) fn again(mut self, fresh: TaskId, changes: &Changes) -> Result<NewTask, FieldError> {
+        changes.apply(&mut self.pool, &mut self.spec)?;
+        Ok(NewTask {
             id: fresh,
             spec: self.spec,
             pool: self.pool,
@@ -90,7 +91,7 @@ impl Original {
             labels: self.labels,
             idempotency_key: None,
             replay_of: Some(self.id),
-        }
+        })
     }
 }
 

@@ -195,7 +195,7 @@ impl TaskRequest {
         })
     }
 
-    fn broken_limits(&self, now: Timestamp) -> Vec<FieldError> {
+    pub(super) fn broken_limits(&self, now: Timestamp) -> Vec<FieldError> {
         let mut errors = self.work.broken_limits();
         errors.extend(self.retry.iter().flat_map(|retry| retry.broken_limits(self.max_attempts)));
         let mut require = |holds: bool, pointer: &str, detail: String| {
@@ -343,7 +343,7 @@ fn wrong_fields(key: &str, value: &Value) -> Vec<FieldError> {
     if key == "retry" { retry::diagnose(value) } else { wrong_field(key, value).into_iter().collect() }
 }
 
-fn wrong_field(key: &str, value: &Value) -> Option<FieldError> {
+pub(super) fn wrong_field(key: &str, value: &Value) -> Option<FieldError> {
     let pointer = format!("/{}", escape(key));
     let (is_right, expected) = match key {
         "id" => return id_error(value).map(|detail| FieldError::at(pointer, detail)),

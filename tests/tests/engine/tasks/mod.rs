@@ -5,5 +5,6 @@ mod batches;
 mod listing;
 mod many;
 mod queue;
+mod replays;
 mod submitting;
 mod waiting;

@@ -1,0 +1,92 @@
+//! `--dry-run`: what would be cancelled or replayed.
+
+use std::collections::HashSet;
+
+use clb_client::Client;
+use clb_client::protocol::TaskId;
+use clb_client::protocol::api::{TaskState, TaskView};
+
+use super::super::list::Listing;
+use super::super::output::{Printer, remark};
+use super::super::task_name::find_all;
+use super::ChooseOptions;
+use crate::failure::{Done, Failure, OK};
+
+const PAGE: u32 = 500;
+
+/// Lists those that have not ended.
+pub(super) async fn cancel(options: &ChooseOptions, client: &Client, printer: Printer) -> Done {
+    let open = [TaskState::Queued, TaskState::Running];
+    let is_open = |task: &TaskView| !task.state.has_ended();
+    let states = match options.filters.list(PAGE).state {
+        Some(state) if open.contains(&state) => vec![state],
+        Some(_) => return Err(Failure::Usage("only queued and running tasks can be cancelled".to_owned())),
+        None => open.to_vec(),
+    };
+    preview(options, &states, is_open, "cancelled", client, printer).await
+}
+
+/// Lists those that have ended and have no replay.
+pub(super) async fn retry(options: &ChooseOptions, client: &Client, printer: Printer) -> Done {
+    let state = options.filters.list(PAGE).state.unwrap_or(TaskState::Failed);
+    if !state.has_ended() {
+        return Err(Failure::Usage("only tasks that have ended can be replayed".to_owned()));
+    }
+    let can_be = |task: &TaskView| task.state.has_ended() && task.replayed_by.is_none();
+    preview(options, &[state], can_be, "replayed", client, printer).await
+}
+
+async fn preview(
+    options: &ChooseOptions,
+    states: &[TaskState],
+    is_meant: impl Fn(&TaskView) -> bool,
+    done: &str,
+    client: &Client,
+    printer: Printer,
+) -> Done {
+    let mut listing = Listing::new(printer);
+    if options.ids.is_empty() {
+        // One that begins to run meanwhile is in both lists.
+        let mut seen = HashSet::new();
+        for state in states {
+            all(options, *state, &mut seen, &is_meant, client, &mut listing).await?;
+        }
+        if listing.count == 0 {
+            options.filters.check_names(client).await?;
+        }
+    }
+    for id in find_all(&options.ids, client).await? {
+        let task = client.task(id).await?;
+        match (is_meant(&task), task.replayed_by) {
+            (true, _) => listing.print(&[task])?,
+            (false, Some(replay)) => remark(format!("{id} was replayed already, as {replay}")),
+            (false, None) => remark(format!("{id} is {}", task.state.as_str())),
+        }
+    }
+    let count = listing.count;
+    listing.finish()?;
+    let tasks = if count == 1 { "task" } else { "tasks" };
+    remark(format!("{count} {tasks} would be {done}; nothing was changed"));
+    Ok(OK)
+}
+
+async fn all(
+    options: &ChooseOptions,
+    state: TaskState,
+    seen: &mut HashSet<TaskId>,
+    is_meant: impl Fn(&TaskView) -> bool,
+    client: &Client,
+    listing: &mut Listing,
+) -> Result<(), Failure> {
+    let mut filter = options.filters.list(PAGE);
+    filter.state = Some(state);
+    loop {
+        let mut page = client.tasks(&filter).await?;
+        page.tasks.retain(|task| is_meant(task) && seen.insert(task.id));
+        listing.print(&page.tasks)?;
+        match page.next {
+            Some(next) => filter.cursor = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
