@@ -78,30 +78,37 @@ async fn main() -> ExitCode {
 }
 
 /// Runs it to its end, or until a promise breaks, and tells everything then.
-async fn run(world: &Arc<World>, gate: &Gate, options: &Options, crew: Crew) {
-    let waiting = Waiting(options.waiting);
-    if waiting.0 > 0 {
-        world.tell(&format!("{} tasks begin to wait", waiting.0));
-    }
-    let done = async {
-        waiting.fill(world).await?;
-        let watch = Watch::begin(world);
-        let stream = Stream::begin(world, options.rate);
-        turmoil(world, gate, options, crew).await?;
-        if world.checker().violations().is_empty() {
-            stream.end().await?;
-            finale::check(world, waiting, u64::from(crew.workers * SLOTS)).await?;
-        }
-        if world.checker().violations().is_empty() { watch.end().await } else { Ok(()) }
-    };
-    if let Err(why) = done.await {
-        world.found(Violation::NotHealed(why));
+async fn run(world: &Arc<World>, gate: &Arc<Gate>, options: &Options, crew: Crew) {
+    let driven = drive(Arc::clone(world), Arc::clone(gate), options.clone(), crew);
+    match tokio::spawn(driven).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => world.found(Violation::NotHealed(why)),
+        // The harness panics when something is not to be had.
+        Err(panic) => world.found(Violation::NotHealed(format!("the run broke off: {panic}"))),
     }
     if world.checker().violations().is_empty() {
         finale::tear_down(world).await;
-    } else {
+    }
+    if !world.checker().violations().is_empty() {
         report::failure(world, options).await;
     }
+}
+
+async fn drive(world: Arc<World>, gate: Arc<Gate>, options: Options, crew: Crew) -> Result<(), String> {
+    let waiting = Waiting(options.waiting);
+    if waiting.0 > 0 {
+        world.tell(&format!("{} tasks begin to wait", waiting.0));
+        waiting.fill(&world).await?;
+    }
+    let watch = Watch::begin(&world);
+    let stream = Stream::begin(&world, options.rate);
+    turmoil(&world, &gate, &options, crew).await?;
+    if !world.checker().violations().is_empty() {
+        return Ok(());
+    }
+    stream.end().await?;
+    finale::check(&world, waiting, u64::from(crew.workers * SLOTS)).await?;
+    watch.end().await
 }
 
 async fn turmoil(world: &World, gate: &Gate, options: &Options, crew: Crew) -> Result<(), String> {

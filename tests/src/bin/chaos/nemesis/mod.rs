@@ -8,6 +8,7 @@ mod strike;
 use std::time::Duration;
 
 use clb_tests::engine::Gate;
+use tokio::sync::Notify;
 
 pub(crate) use draw::{Crew, Round, draw};
 pub(crate) use heal::{get, heals};
@@ -33,17 +34,22 @@ pub(crate) async fn strike_all(world: &World, gate: &Gate, crew: Crew, number: u
             Err(_) => world.tell(&format!("  not done within {} s: {fault}", LIMIT.as_secs())),
         }
     });
-    tokio::select! {
-        _ = futures::future::join_all(all) => {}
-        () = revive_the_last(world) => {}
-    }
+    let over = Notify::new();
+    let struck = async {
+        futures::future::join_all(all).await;
+        over.notify_one();
+    };
+    tokio::join!(struck, revive_the_last(world, &over));
     tokio::time::sleep(round.rest).await;
 }
 
-/// Somebody comes after a while when both orchestrators are dead. Never ends.
-async fn revive_the_last(world: &World) {
+/// Somebody comes after a while when both orchestrators are dead, and finishes what was begun: one that was never
+/// made again is missed by nobody.
+async fn revive_the_last(world: &World, over: &Notify) {
     loop {
-        tokio::time::sleep(REVIVAL).await;
-        world.cluster.revive_if_nobody_lives().await;
+        tokio::select! {
+            () = over.notified() => return,
+            () = tokio::time::sleep(REVIVAL) => world.cluster.revive_if_nobody_lives().await,
+        }
     }
 }
