@@ -46,6 +46,8 @@ use world::World;
 
 const PROGRAM_WORKERS: u16 = 2;
 const SLOTS: u16 = 8;
+/// How many tasks may wait beside those that wait all the time.
+const ROOM: u64 = 100_000;
 const READ_AGAIN: u64 = 200;
 /// What is drawn for looking.
 const SUBJECT: u64 = 0x6c6f_6f6b;
@@ -63,6 +65,7 @@ async fn main() -> ExitCode {
     }
     let gate = Gate::open();
     let setup = Setup::new().workers(crew.workers).slots(SLOTS).kind(WorkerKind::WithFixture).gate(&gate);
+    let setup = setup.option("CLB_QUEUE_LIMIT", options.waiting + ROOM);
     let cluster = setup.start().await;
     cluster.run_database().await;
     cluster.has_pool(PROGRAMS, &nemesis::pool_spec(&images().await.worker_with_fixture, crew, 0)).await;
