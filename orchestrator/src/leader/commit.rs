@@ -152,8 +152,8 @@ impl Pending {
         let is_kept = |change: &Change| !matches!(change, Change::TaskAccepted { .. });
         batch.changes.retain(is_kept);
         batch.changes.extend(self.batch.changes.drain(..).filter(is_kept));
-        batch.logs.append(&mut self.batch.logs);
         batch.containers.append(&mut self.batch.containers);
+        batch.forgotten.append(&mut self.batch.forgotten);
         batch.members.append(&mut self.batch.members);
         self.batch = batch;
         self.is_urgent = true;

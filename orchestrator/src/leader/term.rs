@@ -133,7 +133,7 @@ impl Term {
             news.subscribe(),
         );
         let mut logbook = Logbook::resume(&beginning.recovered.containers, beginning.recovered.last_log);
-        let own_number = logbook.number(&beginning.identity, now.at);
+        let own_number = logbook.introduce(&beginning.identity, now.at);
         let mut pending = Pending::default();
         if let Some(member) = beginning.member {
             pending.push_member(member);
@@ -275,7 +275,7 @@ impl Term {
     /// Takes in the end of a commit. `Err(None)`: try again a little later.
     fn take_commit(&mut self, (done, releases): (Option<Done>, Vec<Release>)) -> Result<(), Option<End>> {
         let now = clock::now();
-        let Some(Done { batch, result }) = done else {
+        let Some(Done { mut batch, result }) = done else {
             let detail = "the thread that commits has ended".to_owned();
             return Err(Some(End::Broken(StoreError::Unavailable { detail })));
         };
@@ -300,6 +300,7 @@ impl Term {
             Err(StoreError::Fenced { current }) => Err(Some(End::Fenced(current))),
             Err(error) if error.is_transient() => {
                 let reason = error.to_string();
+                self.logbook.put_back(std::mem::take(&mut batch.logs));
                 let refused = self.pending.put_back(batch, releases, &reason);
                 self.suspend(reason, now);
                 self.handle(Input::NotStored(refused), now);

@@ -14,6 +14,8 @@ pub(crate) struct Batch {
     pub(crate) logs: Vec<LogEntry>,
     /// Containers that registered.
     pub(crate) containers: Vec<Registration>,
+    /// Containers that are not known any more, with all that is known of them but their lines.
+    pub(crate) forgotten: Vec<ContainerNo>,
     /// Orchestrators that are new or changed.
     pub(crate) members: Vec<Member>,
 }

@@ -1,14 +1,44 @@
 //! A store that takes nothing, or cannot be read.
 
+use clb_protocol::link::LogLine;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::leader::Refused;
 use crate::leader::inbox::Submission;
 
+const MISSING: &str = " log lines are missing here: the store took none";
+
 /// A task whose spec the leader does not keep: it is read from the store when its turn comes.
 fn put_off() -> NewTask {
     NewTask { not_before: Some(Timestamp::now() + Duration::from_millis(50)), ..task() }
+}
+
+/// A time in which somebody else holds the store's lock.
+struct Trouble {
+    free: std::sync::mpsc::Sender<()>,
+    holder: std::thread::JoinHandle<()>,
+}
+
+impl Trouble {
+    async fn begin(bench: &Bench) -> Self {
+        let (locked, is_locked) = oneshot::channel();
+        let (free, until_free) = std::sync::mpsc::channel::<()>();
+        let other = SqliteStore::open(&bench.folder.path().join("clb.db")).unwrap();
+        let holder = std::thread::spawn(move || {
+            other.hold_the_lock(|| {
+                locked.send(()).unwrap();
+                until_free.recv().unwrap();
+            });
+        });
+        is_locked.await.unwrap();
+        Self { free, holder }
+    }
+
+    fn end(self) {
+        self.free.send(()).unwrap();
+        self.holder.join().unwrap();
+    }
 }
 
 async fn next_run(worker: &mut Played) -> (TaskId, AttemptNo) {
@@ -56,23 +86,13 @@ async fn nobody_waits_for_a_cancellation_while_the_store_takes_nothing() {
     let bench = Bench::start();
     let new = task();
     bench.handle.submit(vec![new.clone()]).await.unwrap();
-    let (locked, is_locked) = oneshot::channel();
-    let (free, until_free) = std::sync::mpsc::channel::<()>();
-    let other = SqliteStore::open(&bench.folder.path().join("clb.db")).unwrap();
-    let holder = std::thread::spawn(move || {
-        other.hold_the_lock(|| {
-            locked.send(()).unwrap();
-            until_free.recv().unwrap();
-        });
-    });
-    is_locked.await.unwrap();
+    let trouble = Trouble::begin(&bench).await;
     // The first is on its way to the disk when the trouble begins, the second comes later.
     for _ in 0..2 {
         let answer = timeout(PATIENCE, bench.handle.cancel(vec![new.id], Cancellable::Open)).await.unwrap();
         assert!(matches!(answer, Some(Err(Refused(_)))), "{answer:?}");
     }
-    free.send(()).unwrap();
-    holder.join().unwrap();
+    trouble.end();
     timeout(PATIENCE, bench.handle.ended(new.id)).await.unwrap().unwrap();
     assert_eq!(bench.store.task(new.id).unwrap().unwrap().state, TaskState::Cancelled);
 }
@@ -98,4 +118,31 @@ async fn what_began_just_before_a_hand_over_is_on_record() {
     bench.handle.tell(Message::StepDown).await;
     assert!(matches!(bench.end().await, End::SteppedDown));
     assert_eq!(bench.store.task(new.id).unwrap().unwrap().attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn lines_beyond_what_may_wait_for_the_store_are_counted_in_their_place() {
+    let bench = Bench::start();
+    let client = ContainerIdentity { name: "client".into(), id: "c".into(), role: ContainerRole::Client };
+    let line = |message: String| LogLine { at: Timestamp::now(), task: None, message };
+    let trouble = Trouble::begin(&bench).await;
+    let mut count = 0;
+    for _ in 0..128 {
+        let lines: Vec<LogLine> = (0..10).map(|_| line("x".repeat(100_000))).collect();
+        count += lines.len();
+        bench.handle.log(client.clone(), lines).await.unwrap();
+    }
+    trouble.end();
+    bench.handle.log(client, vec![line("the last".to_owned())]).await.unwrap();
+    let filter = LogFilter::default();
+    let newest = || bench.store.logs(&filter, LogFrom::End, 1).unwrap().logs.pop();
+    while newest().is_none_or(|line| line.message != "the last") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let stored = bench.store.logs(&filter, LogFrom::After(LogSeq(0)), 10_000).unwrap().logs;
+    let told = stored.iter().find_map(|line| line.message.strip_suffix(MISSING)?.parse::<usize>().ok());
+    let kept = stored.iter().filter(|line| line.message.starts_with('x')).count();
+    // What waits, and what is on its way.
+    assert!(kept * 100_000 <= 64 << 20, "{kept} lines of {count} were kept");
+    assert!(told.is_some_and(|told| told >= count - kept), "{told:?} told, {kept} of {count} kept");
 }

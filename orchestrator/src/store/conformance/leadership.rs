@@ -1,10 +1,10 @@
 //! The lease and the fence.
 
-use clb_protocol::{ContainerNo, Epoch, SubmissionSeq};
+use clb_protocol::{ContainerNo, Epoch, LogSeq, SubmissionSeq};
 use serde_json::value::RawValue;
 
 use super::fixture::{accept, claim, commit, container, lead, log, open_tasks, succeeded};
-use crate::store::{Batch, Lease, Member, Store, StoreError};
+use crate::store::{Batch, Lease, LogFilter, LogFrom, Member, Store, StoreError};
 
 pub(in crate::store) fn of_two_claimers_one_wins<S: Store>(open: &impl Fn() -> S) {
     let (one, two) = (open(), open());
@@ -92,11 +92,15 @@ pub(in crate::store) fn the_registry_survives_a_restart<S: Store>(open: &impl Fn
     };
     store.commit(epoch, &batch).unwrap();
     drop(store);
-    let recovered = open().restore(epoch).unwrap();
+    let store = open();
+    let recovered = store.restore(epoch).unwrap();
     assert_eq!(recovered.containers, batch.containers);
     assert_eq!(recovered.containers[1].no, ContainerNo(2));
     assert_eq!(recovered.members.len(), 1);
     assert_eq!(recovered.members[0].container.as_str(), "new");
     assert_eq!(recovered.members[0].blueprint.as_ref().unwrap().get(), r#"{"Image":"clb"}"#);
     assert_eq!(recovered.last_log.0, 41);
+    store.commit(epoch, &Batch { forgotten: vec![ContainerNo(2)], ..Batch::default() }).unwrap();
+    assert_eq!(store.restore(epoch).unwrap().containers, batch.containers[..1]);
+    assert_eq!(store.logs(&LogFilter::default(), LogFrom::After(LogSeq(0)), 9).unwrap().logs.len(), 1);
 }

@@ -51,6 +51,7 @@ macro_rules! conformance {
                 outcomes_come_in_order_and_by_group
                 a_page_is_bounded_in_bytes_and_goes_on_where_it_was_cut
                 obituaries_come_newest_first
+                only_the_newest_of_the_dead_are_remembered
                 logs_can_be_read_both_ways
                 logs_can_be_filtered
                 a_backup_is_consistent_while_commits_go_on

@@ -231,6 +231,18 @@ pub(in crate::store) fn obituaries_come_newest_first<S: Store>(open: &impl Fn() 
     assert_eq!(second.obituaries[0].memory_peak_bytes, Some(1 << 40));
 }
 
+pub(in crate::store) fn only_the_newest_of_the_dead_are_remembered<S: Store>(open: &impl Fn() -> S) {
+    let store = open();
+    let epoch = lead(&store, 0);
+    let id = accept(&store, epoch, 1)[0];
+    commit(&store, epoch, vec![started(id, 1), died(1, 1)]).unwrap();
+    commit(&store, epoch, (2..=10_001).map(|generation| died(1, generation)).collect()).unwrap();
+    let newest = store.obituaries(None, 20_000).unwrap();
+    assert_eq!((newest.obituaries.len(), newest.next), (10_000, None));
+    assert_eq!(newest.obituaries.last().unwrap().generation, Generation(2));
+    assert_eq!(store.task(id).unwrap().unwrap().attempts.len(), 1, "what it ran is still known");
+}
+
 fn seqs(read: &LogRead) -> Vec<u64> {
     read.logs.iter().map(|line| line.seq.0).collect()
 }

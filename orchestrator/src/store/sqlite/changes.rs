@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::failure::to_json;
+use super::registry::{FORGET_DEAD, KEPT_OBITUARIES};
 use crate::store::{Result, StoreError};
 
 const ADD_TASK: &str = "INSERT INTO tasks (seq, id, pool, priority, task_group, labels, kind, spec,
@@ -115,6 +116,7 @@ struct Statements<'c> {
     keep_output: CachedStatement<'c>,
     fill_slot: CachedStatement<'c>,
     bury: CachedStatement<'c>,
+    forget_dead: CachedStatement<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -136,6 +138,7 @@ impl<'c> Statements<'c> {
             keep_output: connection.prepare_cached(KEEP_OUTPUT)?,
             fill_slot: connection.prepare_cached(FILL_SLOT)?,
             bury: connection.prepare_cached(BURY)?,
+            forget_dead: connection.prepare_cached(FORGET_DEAD)?,
         })
     }
 }
@@ -398,6 +401,7 @@ impl<'c, 'b> Application<'c, 'b> {
             obituary.generation.0 as i64,
             to_json(obituary)?,
         ])?;
+        self.sql.forget_dead.execute([KEPT_OBITUARIES])?;
         Ok(())
     }
 

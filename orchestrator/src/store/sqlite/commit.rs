@@ -38,6 +38,7 @@ impl Writer {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         lease::fence(&transaction, epoch)?;
         registry::register(&transaction, &batch.containers, &batch.members)?;
+        registry::forget(&transaction, &batch.forgotten)?;
         let mut application = Application::new(&transaction, &mut self.rows, &batch.changes)?;
         for change in &batch.changes {
             application.apply(change)?;

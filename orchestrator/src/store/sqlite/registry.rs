@@ -14,6 +14,12 @@ const ADD_MEMBER: &str = "INSERT INTO members VALUES (?, ?, ?, ?, ?) ON CONFLICT
     blueprint = coalesce(excluded.blueprint, CASE WHEN container = excluded.container THEN blueprint END),
     container = excluded.container, url = excluded.url, public_url = excluded.public_url";
 
+/// So many of the dead are remembered.
+pub(super) const KEPT_OBITUARIES: u32 = 10_000;
+/// Lets those go that died before them.
+pub(super) const FORGET_DEAD: &str =
+    "DELETE FROM obituaries WHERE seq <= (SELECT max(seq) FROM obituaries) - ?";
+
 /// Writes down who is there.
 pub(super) fn register(
     transaction: &Connection,
@@ -39,6 +45,14 @@ pub(super) fn register(
             member.public_url,
             member.blueprint.as_ref().map(|blueprint| blueprint.get()),
         ])?;
+    }
+    Ok(())
+}
+
+/// Strikes containers out; their lines stay.
+pub(super) fn forget(transaction: &Connection, containers: &[ContainerNo]) -> Result<()> {
+    for no in containers {
+        transaction.prepare_cached("DELETE FROM containers WHERE no = ?")?.execute([no.0])?;
     }
     Ok(())
 }
