@@ -38,7 +38,10 @@
 //! # }
 //! ```
 //!
-//! Not here: the web page and the command line, which are the binary `clb`.
+//! `examples/` has a command, a pool, and a group with a stream that ends with it.
+//!
+//! Not here: the web page and the command line, which are the binary `clb`. They and all that only they depend on are the
+//! feature `cli`, which is on unless `default-features = false` says otherwise.
 
 mod api;
 mod error;

@@ -169,3 +169,27 @@ async fn tasks_are_listed_page_by_page_and_the_token_goes_along() {
     assert_eq!(client.workers().await.unwrap().len(), 3);
     assert!(cluster.memory().tokens.iter().all(|token| token.as_deref() == Some("Bearer s3cret")));
 }
+
+#[tokio::test]
+async fn the_outcomes_of_a_group_end_with_the_group() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let client = cluster.client();
+    let of = |group: &str| TaskRequest { group: Some(group.to_owned()), ..request() };
+    let ids = [client.submit(of("g")).await.unwrap().id, client.submit(of("g")).await.unwrap().id];
+    let other = client.submit(of("another")).await.unwrap().id;
+    assert_eq!(client.groups("", None, 10).await.unwrap().groups.len(), 2);
+    cluster.finish(&ids[0].to_string());
+    let collect = async {
+        let mut outcomes = pin!(client.group_outcomes("g", OutcomeSeq(0)));
+        let mut seen = Vec::new();
+        while let Some(outcome) = outcomes.next().await {
+            seen.push(outcome.unwrap().task.id);
+            if seen.len() == 1 {
+                cluster.finish(&ids[1].to_string());
+            }
+        }
+        seen
+    };
+    assert_eq!(collect.await, ids, "that of the other group, {other}, is still open");
+    assert!(pin!(client.group_outcomes("nobody", OutcomeSeq(0))).next().await.is_none());
+}

@@ -1,10 +1,13 @@
 //! `clb wait`: until tasks have ended.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use clb_client::protocol::TaskId;
 use clb_client::protocol::api::{TaskState, TaskView};
+use clb_client::protocol::{OutcomeSeq, TaskId};
 use clb_client::{Client, TaskFilter};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use serde::Serialize;
 
 use super::absent;
@@ -28,6 +31,9 @@ pub(crate) struct WaitOptions {
     /// All tasks of this group
     #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
     group: Option<String>,
+    /// Only until the first of them has ended, which is printed; the exit code is 1 when it failed
+    #[arg(long)]
+    any: bool,
     /// Give up after so long, with exit code 124
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     timeout: Option<Duration>,
@@ -45,6 +51,8 @@ pub(super) async fn run(options: WaitOptions, client: &Client, printer: Printer)
     let limit = options.timeout.unwrap_or(Duration::MAX);
     let waiting = async {
         match &options.group {
+            Some(group) if options.any => for_any_in(group, client, printer).await,
+            None if options.any => for_any(&find_all(&options.ids, client).await?, client, printer).await,
             Some(group) => for_group(group, client, printer).await,
             None => for_each(&find_all(&options.ids, client).await?, client, printer).await,
         }
@@ -54,6 +62,34 @@ pub(super) async fn run(options: WaitOptions, client: &Client, printer: Printer)
         tokio::time::timeout(limit, waiting).await.map_err(late)?
     };
     interruptible(limited, || "the tasks go on; the same command waits again".to_owned()).await
+}
+
+async fn for_any(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
+    let progress = Progress::of_waiting();
+    progress.say("waits for the first of them");
+    let mut open: FuturesUnordered<_> = ids.iter().map(|id| until_ended(client, *id)).collect();
+    let first = open.next().await.transpose()?;
+    progress.finish();
+    first.map_or(Ok(OK), |task| tell(&task, printer))
+}
+
+async fn for_any_in(group: &str, client: &Client, printer: Printer) -> Done {
+    absent::check_group(group, client).await?;
+    let progress = Progress::of_waiting();
+    progress.say(&format!("waits for the first of {group}"));
+    let first = pin!(client.group_outcomes(group, OutcomeSeq(0))).next().await.transpose()?;
+    progress.finish();
+    first.map_or(Ok(OK), |outcome| tell(&outcome.task, printer))
+}
+
+/// Prints how a task ended.
+fn tell(task: &TaskView, printer: Printer) -> Done {
+    if printer.is_json {
+        json_line(task)?;
+    } else {
+        say(format!("{} {}", task.id, task.state.as_str()))?;
+    }
+    Ok(if task.state == TaskState::Succeeded { OK } else { TASK_FAILED })
 }
 
 async fn for_each(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
@@ -70,17 +106,17 @@ async fn for_each(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
 
 async fn for_group(group: &str, client: &Client, printer: Printer) -> Done {
     absent::check_group(group, client).await?;
-    let mut is_open = open(client, group).await?;
+    let mut is_open = client.open_in_group(group).await?;
     let (has_failed, has_cancelled) = loop {
         // Lists begin with the newest task, which mostly ends last: few questions are asked.
         while let Some(open_one) = is_open {
             until_ended_in_sight(client, open_one.id).await?;
-            is_open = open(client, group).await?;
+            is_open = client.open_in_group(group).await?;
         }
-        let has_failed = newest(client, group, Some(TaskState::Failed)).await?.is_some();
-        let has_cancelled = newest(client, group, Some(TaskState::Cancelled)).await?.is_some();
+        let has_failed = has_any(client, group, TaskState::Failed).await?;
+        let has_cancelled = has_any(client, group, TaskState::Cancelled).await?;
         // What failed is left out once its replay has begun, and that is waited for like everything else.
-        is_open = open(client, group).await?;
+        is_open = client.open_in_group(group).await?;
         if is_open.is_none() {
             break (has_failed, has_cancelled);
         }
@@ -125,32 +161,14 @@ fn standing_of(task: &TaskView) -> String {
     format!("{} runs on {worker}{progress}", task.id)
 }
 
-/// A task of the group that has not ended. A task may go back to the queue just between two questions, so each
-/// is asked twice.
-async fn open(client: &Client, group: &str) -> Result<Option<TaskView>, Failure> {
-    for state in [TaskState::Queued, TaskState::Running, TaskState::Queued, TaskState::Running] {
-        if let Some(task) = newest(client, group, Some(state)).await? {
-            return Ok(Some(task));
-        }
-    }
-    Ok(None)
-}
-
-/// The newest task of the group, in that state. Replays stand for what they replay.
-async fn newest(client: &Client, group: &str, state: Option<TaskState>) -> Result<Option<TaskView>, Failure> {
-    let mut filter = TaskFilter {
-        state,
+/// Whether a task of the group stands there for itself, without a replay that stands for it.
+async fn has_any(client: &Client, group: &str, state: TaskState) -> Result<bool, Failure> {
+    let filter = TaskFilter {
+        state: Some(state),
         is_replayed: Some(false),
         group: Some(group.to_owned()),
         limit: Some(1),
         ..TaskFilter::default()
     };
-    loop {
-        let mut page = client.tasks(&filter).await?;
-        match (page.tasks.pop(), page.next) {
-            // Behind many tasks of others.
-            (None, Some(next)) => filter.cursor = Some(next),
-            (newest, _) => return Ok(newest),
-        }
-    }
+    Ok(client.first(filter).await?.is_some())
 }

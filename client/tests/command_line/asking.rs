@@ -156,3 +156,21 @@ async fn the_help_says_that_what_fails_is_repeated() {
         );
     }
 }
+
+#[tokio::test]
+async fn waiting_for_any_ends_with_the_first() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    for word in ["0", "1"] {
+        run(&cluster, &["submit", "--group", "g", "--", "exit", word]).await;
+    }
+    let (good, bad) = (id_of(&cluster, 0), id_of(&cluster, 1));
+    let late = run(&cluster, &["wait", "--any", &good, &bad, "--timeout", "0.1"]).await;
+    assert_eq!(late.code, 124, "{late:?}");
+    let waiting = clb_of(&cluster, &["wait", "--any", &good, &bad]).spawn().unwrap();
+    cluster.memory().run(&bad, shell);
+    cluster.changed();
+    let done = finish(waiting).await;
+    assert_eq!((done.code, done.stdout), (1, format!("{bad} failed\n")));
+    let group = run(&cluster, &["wait", "--any", "--group", "g"]).await;
+    assert_eq!((group.code, group.stdout), (1, format!("{bad} failed\n")));
+}
