@@ -8,10 +8,11 @@ use super::problem::Refusal;
 use super::system::Query;
 
 /// What may be asked with parameters.
-const TAKE_PARAMETERS: [&str; 7] = [
+const TAKE_PARAMETERS: [&str; 8] = [
     "/api/v1/tasks",
     "/api/v1/tasks/{id}",
     "/api/v1/tasks/{id}/output",
+    "/api/v1/groups",
     "/api/v1/outcomes",
     "/api/v1/obituaries",
     "/api/v1/logs",
