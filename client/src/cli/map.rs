@@ -303,10 +303,15 @@ impl Map<'_> {
     async fn collect_known(&mut self, ids: Vec<TaskId>) -> Result<(), Failure> {
         self.known += ids.len() as u64;
         let client = self.client;
-        let ids = ids.into_iter().rev().map(|id| client.task(id));
+        let ids = ids.into_iter().rev().map(|id| newest(client, id));
         let mut tasks = pin!(stream::iter(ids).buffered(MOST_AT_ONCE));
         while let Some(task) = tasks.next().await {
-            let task = task?;
+            let (id, task) = task?;
+            if task.id != id
+                && let Some(job) = self.open.remove(&id)
+            {
+                self.open.insert(task.id, job);
+            }
             if task.state.has_ended() {
                 self.collect(task)?;
             }
@@ -319,6 +324,15 @@ impl Map<'_> {
         self.progress.advance(1);
         self.progress.suspended(|| self.printing.take(job, task))
     }
+}
+
+/// What stands for a task: itself, or the newest replay of it.
+async fn newest(client: &Client, id: TaskId) -> Result<(TaskId, TaskView), Error> {
+    let mut task = client.task(id).await?;
+    while let Some(replay) = task.replayed_by {
+        task = client.task(replay).await?;
+    }
+    Ok((id, task))
 }
 
 /// What makes a line another task: its words, and itself where they do not have all of it.

@@ -157,6 +157,23 @@ async fn a_repetition_of_the_same_group_runs_only_what_is_missing_and_prints_all
 }
 
 #[tokio::test]
+async fn a_replay_stands_for_the_line_that_had_failed() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.employ(shell);
+    let arguments = ["map", "--group", "g", "-k", "--", "exit"];
+    assert_eq!(run_with_input(&cluster, &arguments, "0\n5\n").await.code, 123);
+    let failed = cluster.memory().tasks[1]["id"].as_str().unwrap().to_owned();
+    cluster.memory().worker = None;
+    assert_eq!(run(&cluster, &["retry", &failed]).await.code, 0);
+    let replay = cluster.memory().tasks[2]["id"].as_str().unwrap().to_owned();
+    let child = start_with_input(&cluster, &arguments, "0\n5\n").await;
+    cluster.until_asked(&format!("GET /api/v1/tasks/{replay}")).await;
+    cluster.run_all_backwards(|_, _| (0, "mended\n".to_owned(), String::new()));
+    let done = finish(child).await;
+    assert_eq!((done.code, done.stdout.as_str()), (0, "mended\n"), "{done:?}");
+}
+
+#[tokio::test]
 async fn an_interrupted_one_says_how_far_it_was_and_is_gone_on_with() {
     let cluster = StandIns::start([Manner::Serves]).await;
     let child = start_with_input(&cluster, &["map", "-j", "3", "--", "echo"], "a\nb\nc\nd\n").await;
