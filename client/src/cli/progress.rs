@@ -12,12 +12,12 @@ const TICK: Duration = Duration::from_millis(200);
 const SUBMITTED: &str = "{bar:30} {percent}% {msg}{left}";
 const SUBMITTING: &str = "{spinner} {msg}";
 const WAITING: &str = "{spinner} {msg} ({elapsed})";
-const PRINTED: &str = "{spinner} {human_pos} printed, {rate} ({elapsed})";
-const ENDED: &str = "{bar:30} {human_pos} of {human_len} ended, {rate}{left}";
+const PRINTED: &str = "{spinner} {human_pos} printed{rate} ({elapsed})";
+const ENDED: &str = "{bar:30} {human_pos} of {human_len} ended{rate}{left}";
 /// A rate that is told by the minute, and one that is none, per second.
 const SLOW: f64 = 0.1;
 const NONE: f64 = 1.0 / 3_600.0;
-const READING: &str = "{spinner} {human_pos} of {human_len} ended and more to come, {rate}";
+const READING: &str = "{spinner} {human_pos} of {human_len} ended and more to come{rate}";
 
 /// See the module. Clones are of the same line.
 #[derive(Clone)]
@@ -131,7 +131,11 @@ fn left(per_second: f64, left: Duration) -> String {
 }
 
 fn rate(per_second: f64) -> String {
-    if per_second < SLOW { format!("{:.1}/min", per_second * 60.0) } else { format!("{per_second:.1}/s") }
+    match per_second {
+        NONE..SLOW => format!(", {:.1}/min", per_second * 60.0),
+        SLOW.. => format!(", {per_second:.1}/s"),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -140,15 +144,15 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_what_is_left_while_nothing_is_done() {
-        assert_eq!((rate(0.0).as_str(), left(0.0, Duration::ZERO).as_str()), ("0.0/min", ""));
-        assert_eq!((rate(1e-9).as_str(), left(1e-9, Duration::MAX).as_str()), ("0.0/min", ""));
+        assert_eq!((rate(0.0).as_str(), left(0.0, Duration::ZERO).as_str()), ("", ""));
+        assert_eq!((rate(1e-9).as_str(), left(1e-9, Duration::MAX).as_str()), ("", ""));
         assert_eq!(
             (rate(0.05).as_str(), left(0.05, Duration::from_mins(3)).as_str()),
-            ("3.0/min", ", 3m left")
+            (", 3.0/min", ", 3m left")
         );
         assert_eq!(
             (rate(2.0).as_str(), left(2.0, Duration::from_secs(90)).as_str()),
-            ("2.0/s", ", 90s left")
+            (", 2.0/s", ", 90s left")
         );
     }
 
