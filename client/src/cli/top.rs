@@ -7,7 +7,6 @@ use std::io::IsTerminal as _;
 use std::pin::pin;
 use std::time::Duration;
 
-use clb_client::protocol::Timestamp;
 use clb_client::protocol::api::TaskState;
 use clb_client::{Client, Error, TaskFilter};
 use ratatui::DefaultTerminal;
@@ -94,7 +93,7 @@ async fn look(client: &Client) -> Result<Sample, Error> {
         Err(Error::Refused { .. }) => Vec::new(),
         pools => pools?,
     };
-    Ok(Sample { at: Timestamp::now(), cluster, workers, pools, running: running.tasks })
+    Ok(Sample { at: Instant::now().into_std(), cluster, workers, pools, running: running.tasks })
 }
 
 /// A thread of its own, for a read of the terminal cannot be called off.

@@ -1,7 +1,7 @@
 //! Pages of payloads as the cluster lists them, fetched as seldom as the news allows.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clb_client::protocol::Timestamp;
 use clb_client::protocol::api::{TaskPage, TaskState};
@@ -29,6 +29,8 @@ pub(crate) struct View {
 pub(crate) struct Listing {
     pub(crate) page: Arc<TaskPage>,
     pub(crate) at: Timestamp,
+    /// The same, to tell how long ago that is.
+    pub(crate) read_at: Instant,
     /// How often the bell had rung before it was asked for.
     rings: u64,
 }
@@ -61,7 +63,7 @@ impl App {
         let is_reached = matches!(self.board.picture().reach, Reach::Reached);
         let patience = if is_reached { PATIENCE } else { PATIENCE_IN_OUTAGE };
         let page = self.client.with_patience(patience).tasks(&filter).await?;
-        let listing = Listing { page: Arc::new(page), at: Timestamp::now(), rings };
+        let listing = Listing { page: Arc::new(page), at: Timestamp::now(), read_at: Instant::now(), rings };
         if *view == View::default() {
             self.listings.remember(&listing);
         }

@@ -183,7 +183,7 @@ pub(crate) async fn render(app: &App, content: Content) -> Response {
             }
             let known = app.listings.last_known().filter(|_| view == View::default());
             let age = known.as_ref().map(|listing| {
-                let seconds = clb_client::protocol::Timestamp::now().since(listing.at).as_secs_f64();
+                let seconds = listing.read_at.elapsed().as_secs_f64();
                 format!("as of {} ago", duration_words(seconds))
             });
             (known, Some(age.unwrap_or_else(|| "not known now".to_owned())))

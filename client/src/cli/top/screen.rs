@@ -1,12 +1,13 @@
 //! What the screen knows: the last look at the cluster and the one before.
 
-use clb_client::protocol::Timestamp;
+use std::time::Instant;
+
 use clb_client::protocol::api::{ClusterView, PoolView, TaskCounts, TaskView, WorkerView};
 
 /// One look.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
-    pub(super) at: Timestamp,
+    pub(super) at: Instant,
     pub(super) cluster: ClusterView,
     pub(super) workers: Vec<WorkerView>,
     pub(super) pools: Vec<PoolView>,
@@ -17,7 +18,7 @@ pub(super) struct Sample {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Screen {
     sample: Option<Sample>,
-    before: Option<(Timestamp, TaskCounts)>,
+    before: Option<(Instant, TaskCounts)>,
     error: Option<String>,
     is_paused: bool,
     first_task: usize,
@@ -49,7 +50,7 @@ impl Screen {
     /// Tasks that ended in a second, between the last two looks.
     pub(super) fn ended_per_second(&self) -> Option<f64> {
         let (sample, (at, before)) = (self.sample.as_ref()?, self.before?);
-        let seconds = sample.at.since(at).as_secs_f64();
+        let seconds = sample.at.saturating_duration_since(at).as_secs_f64();
         let ended = |tasks: TaskCounts| tasks.succeeded + tasks.failed + tasks.cancelled;
         let more = ended(sample.cluster.tasks).saturating_sub(ended(before));
         (seconds > 0.0).then(|| more as f64 / seconds)

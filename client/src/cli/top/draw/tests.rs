@@ -1,11 +1,16 @@
-use clb_client::protocol::{TaskId, Timestamp};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use clb_client::protocol::TaskId;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use serde_json::json;
 
 use super::*;
 
-fn sample(at: i64, succeeded: u64) -> Sample {
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn sample(seconds: u64, succeeded: u64) -> Sample {
     let cluster = json!({
         "cluster": "clb", "leader": "orchestrator-1", "epoch": 3, "version": "0.1.0",
         "members": [{ "name": "orchestrator-1", "role": "leader", "url": "u", "since": "2026-01-01T00:00:00Z" }],
@@ -32,7 +37,7 @@ fn sample(at: i64, succeeded: u64) -> Sample {
         })
     };
     Sample {
-        at: Timestamp(at),
+        at: *BEGUN + Duration::from_secs(seconds),
         cluster: serde_json::from_value(cluster).unwrap(),
         workers: vec![serde_json::from_value(worker).unwrap()],
         pools: vec![serde_json::from_value(pool).unwrap()],
@@ -54,7 +59,7 @@ fn drawn(screen: &Screen, width: u16, height: u16) -> String {
 fn the_screen_shows_counts_rates_bars_pools_and_tasks() {
     let mut screen = Screen::default();
     screen.take(Ok(sample(0, 10)));
-    screen.take(Ok(sample(2_000_000, 35)));
+    screen.take(Ok(sample(2, 35)));
     let text = drawn(&screen, 120, 30);
     for expected in [
         "clb · term 3 · orchestrator-1 leader",
