@@ -74,7 +74,7 @@ mod tests {
     fn what_is_taken_out_makes_room() {
         let mut specs = Specs::default();
         let (first, second) = (TaskId::from_bytes([1; 16]), TaskId::from_bytes([2; 16]));
-        let spec = serde_json::value::to_raw_value(&"x".repeat(CAPACITY_BYTES - 2)).unwrap();
+        let spec = serde_json::value::to_raw_value(&"x".repeat(CAPACITY_BYTES - 1_000)).unwrap();
         let large = Workload { spec, group: None };
         specs.keep(first, large.clone());
         specs.keep(second, large.clone());
