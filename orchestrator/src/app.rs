@@ -128,8 +128,9 @@ async fn live(node: Arc<Node>, docker: Docker, myself: Option<Arc<Myself>>) {
             node.play(Role::Leaderless { why: None });
         }
         let mut turn = std::pin::pin!(async {
-            let turn = wait_for_turn(&node, &docker).await;
-            lead(&node, &docker, myself.as_ref(), turn).await;
+            if let Some(turn) = wait_for_turn(&node, &docker).await {
+                lead(&node, &docker, myself.as_ref(), turn).await;
+            }
         });
         tokio::select! {
             () = &mut turn => {}

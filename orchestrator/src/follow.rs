@@ -55,8 +55,8 @@ enum Sign {
     Gone,
 }
 
-/// Waits until this orchestrator may take the lease.
-pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Turn {
+/// Waits until this orchestrator may take the lease; none comes for one that simulates a crash.
+pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Option<Turn> {
     let mut sign = Sign::None;
     let mut leader = Observed::new(node.name.clone());
     let mut complaint = String::new();
@@ -77,7 +77,7 @@ pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Turn {
         complaint.clear();
         let told = if sign == Sign::None { LeaderSign::None } else { LeaderSign::Gone };
         if let LeaseMove::Acquire { seen } = leader.observe(lease.as_ref(), told) {
-            return Turn { seen, former: lease, is_stopped: sign == Sign::Stopped };
+            return Some(Turn { seen, former: lease, is_stopped: sign == Sign::Stopped });
         }
         let Some(lease) = lease else { continue };
         node.play(Role::Following(lease.clone()));
@@ -88,6 +88,9 @@ pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Turn {
             continue;
         }
         sign = follow(node, docker, &lease, &mut leader).await;
+        if node.is_crashed() {
+            return None;
+        }
     }
 }
 

@@ -67,8 +67,11 @@ async fn a_standby_that_simulates_a_crash_disturbs_nobody() {
     let before = cluster.has_two_orchestrators().await;
     let standby = MemberName::from(other_than(&before.leader));
     let door = cluster.door_of(standby.as_str());
+    let links = async || door.get("/logging").send().await.text().matches("Stands by for").count();
+    let links_before = links().await;
     flips_to(&door, "True").await;
     plays_dead(&door).await;
+    assert_eq!(links().await, links_before, "it stood by again between the order and the crash");
     has_role(&cluster, &standby, Role::Stopped).await;
     ran_once(&cluster.ends_once(cluster.submit(sleep(0.1)).await).await);
     flips_to(&door, "False").await;
