@@ -3,7 +3,7 @@
 use clb_protocol::TaskId;
 use clb_protocol::api::{GroupPage, TaskPage, TaskState, TaskView};
 use clb_protocol::task::{TaskRequest, Work};
-use clb_tests::cluster::{Cluster, Door};
+use clb_tests::cluster::{Cluster, Door, WorkerKind};
 use clb_tests::http::Answer;
 use clb_tests::{Setup, sleep, steps};
 use serde_json::{Value, json};
@@ -84,11 +84,11 @@ async fn changes_that_no_task_could_have_are_refused_with_their_places() {
 
 #[tokio::test]
 async fn a_group_is_mended_on_the_command_line() {
-    let cluster = Setup::new().workers(1).slots(4).start().await;
+    let cluster = Setup::new().workers(1).slots(4).kind(WorkerKind::WithFixture).start().await;
     let clb = async |line: &str| cluster.clb(&line.split(' ').collect::<Vec<_>>(), "").await;
-    let failing = of_group("nightly", steps(&["warn", "no such file", "exit", "3"]));
-    for task in [failing.clone(), failing, of_group("nightly", steps(&["say", "fine"]))] {
-        cluster.submit(task).await;
+    let fail = ["warn", "no such file", "exit", "3"];
+    for task in [steps(&fail), steps(&fail), steps(&["say", "fine"])] {
+        cluster.submit(of_group("nightly", task)).await;
     }
     assert_eq!(clb("wait --group nightly").await.code, Some(1));
     let listed = clb("list --group nightly --state failed").await.stdout;
