@@ -5,15 +5,15 @@ use clb_client::protocol::api::{TaskSelection, TaskState};
 use clb_client::{Client, TaskFilter};
 
 use super::absent;
-use super::values::{parse_pair, parse_state};
+use super::values::{parse_pair, state};
 use crate::failure::Failure;
 
 /// See the module.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which tasks")]
 pub(super) struct Filters {
-    /// Only those that stand there: queued, running, succeeded, failed or cancelled
-    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    /// Only those that stand there
+    #[arg(long, value_name = "STATE", value_parser = state())]
     state: Option<TaskState>,
     /// Only those of this pool
     #[arg(long, value_name = "POOL")]

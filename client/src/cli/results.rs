@@ -13,7 +13,7 @@ use super::output::{Printer, json_line, plain, remark, say, span, word, work, wr
 use super::progress::Progress;
 use super::reason::reason;
 use super::submit::result_of;
-use super::values::parse_end;
+use super::values::end;
 use crate::failure::{Done, Failure, OK};
 
 const HOLD: Duration = Duration::from_secs(30);
@@ -50,8 +50,8 @@ pub(crate) struct ResultsOptions {
     /// Print CSV (RFC 4180), one task a line
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// Only those that ended so: succeeded, failed or cancelled
-    #[arg(long, value_name = "STATE", value_parser = parse_end)]
+    /// Only those that ended so
+    #[arg(long, value_name = "STATE", value_parser = end())]
     state: Option<TaskState>,
     /// Also those that were replayed: otherwise the newest replay stands for them
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clb_client::protocol::Timestamp;
 use clb_client::protocol::api::TaskState;
 use clb_client::protocol::pool::{MAX_POOL_NAME, is_pool_name};
@@ -49,18 +50,25 @@ pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// A state of a task.
-pub(crate) fn parse_state(text: &str) -> Result<TaskState, String> {
+pub(crate) fn state() -> impl TypedValueParser<Value = TaskState> {
     use TaskState::{Cancelled, Failed, Queued, Running, Succeeded};
-    let all = [Queued, Running, Succeeded, Failed, Cancelled];
-    all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
-        format!("{text:?} is no state; there are queued, running, succeeded, failed and cancelled")
-    })
+    among(&[Queued, Running, Succeeded, Failed, Cancelled])
 }
 
 /// A state in which a task stays.
-pub(crate) fn parse_end(text: &str) -> Result<TaskState, String> {
-    let ended = parse_state(text).ok().filter(|state| state.has_ended());
-    ended.ok_or_else(|| format!("{text:?} is no end; a task ends succeeded, failed or cancelled"))
+pub(crate) fn end() -> impl TypedValueParser<Value = TaskState> {
+    among(&[TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled])
+}
+
+/// Help and completions name all of them.
+fn among(states: &'static [TaskState]) -> impl TypedValueParser<Value = TaskState> {
+    PossibleValuesParser::new(states.iter().map(|state| state.as_str())).try_map(|text| {
+        states
+            .iter()
+            .copied()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no state"))
+    })
 }
 
 /// A pool's name.

@@ -133,6 +133,7 @@ async fn completions_know_the_commands_of_every_shell() {
     for shell in ["bash", "zsh", "fish"] {
         let done = ended(clb(&["completions", shell]).output().await.unwrap());
         assert!(done.code == 0 && done.stdout.contains("explain"), "{shell}");
+        assert!(done.stdout.contains("succeeded"), "{shell}: the states are completed");
     }
 }
 

@@ -35,7 +35,10 @@ async fn lists_and_results_say_why_a_command_failed() {
     let ends: Vec<&str> = failed.lines().map(|line| line.rsplit("  ").next().unwrap()).collect();
     assert_eq!(ends, ["exit 3: no such file", "signal 9"], "{failed}");
     let done = run(&cluster, &["results", "--group", "g", "--state", "queued"]).await;
-    assert!(done.code == 2 && done.stderr.contains("a task ends succeeded, failed or cancelled"), "{done:?}");
+    assert!(
+        done.code == 2 && done.stderr.contains("[possible values: succeeded, failed, cancelled]"),
+        "{done:?}"
+    );
 
     let done = run(&cluster, &["results", "--group", "g", "--csv"]).await;
     let mut reader = csv::Reader::from_reader(done.stdout.as_bytes());
