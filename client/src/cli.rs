@@ -49,7 +49,7 @@ Exit codes:
   5    there is no such task, group, pool or worker
   123  map: some of its commands failed
   124  submit --wait: the command took longer than its timeout; wait: than --timeout
-  125  map, logs: some output is missing; submit --wait: see below
+  125  map, logs, results --csv and --json: some output is missing; submit --wait: see below
   130  interrupted (Ctrl-C; the tasks go on); submit --wait: the task was cancelled
   141  whoever read the output went away
 

@@ -4,7 +4,9 @@ use clb_client::OutputStream;
 use clb_client::protocol::api::{TaskState, TaskView};
 use clb_client::protocol::task::{CommandResult, Kind};
 
+use super::output::remark;
 use super::submit::result_of;
+use crate::failure::{NOT_THE_COMMAND, OK};
 
 /// The outputs of which something is missing, and how many bytes.
 pub(super) fn gaps(result: &CommandResult) -> impl Iterator<Item = (&'static str, u64)> {
@@ -21,6 +23,15 @@ pub(super) fn is_incomplete(task: &TaskView) -> bool {
         // A command that succeeded has a result: this one cannot be read.
         None => task.kind == Kind::Command && task.state == TaskState::Succeeded,
     }
+}
+
+/// The exit code for outputs that were printed, of which those of so many tasks have a gap; says so.
+pub(super) fn code_of(incomplete: u64) -> u8 {
+    if incomplete == 0 {
+        return OK;
+    }
+    remark(format!("{incomplete} of the commands wrote more than is kept of it"));
+    NOT_THE_COMMAND
 }
 
 /// An output as a person calls it.

@@ -11,6 +11,7 @@ use clb_client::protocol::{LogSeq, TaskId};
 use clb_client::{Client, OutputStream};
 
 use super::filters::Filters;
+use super::gaps;
 use super::held_up::told;
 use super::interrupt::interruptible;
 use super::live::{self, Gaps};
@@ -63,7 +64,10 @@ pub(super) async fn run(options: &LogsOptions, client: &Client, printer: Printer
             "--json is for one task; the outputs of many are in `clb list --json`".to_owned(),
         )),
         _ if options.follow => Err(Failure::Usage("--follow is for one task".to_owned())),
-        [id] => several::print_stream(client, &client.task(id).await?, stream).await.map(|()| OK),
+        [id] => {
+            let has_gap = several::print_stream(client, &client.task(id).await?, stream).await?;
+            Ok(gaps::code_of(u64::from(has_gap)))
+        }
         [] => several::of_all(&options.filters, stream, client).await,
         _ => several::of_these(&ids, stream, client).await,
     }

@@ -8,13 +8,14 @@ use clb_client::protocol::api::{OutcomeView, TaskState, TaskView};
 use clb_client::protocol::task::{Exit, OutputStream};
 
 use super::absent;
+use super::gaps::{self, is_incomplete};
 use super::interrupt::interruptible;
 use super::output::{Printer, json_line, plain, remark, say, span, word, work, write};
 use super::progress::Progress;
 use super::reason::reason;
 use super::submit::result_of;
 use super::values::end;
-use crate::failure::{Done, Failure, OK};
+use crate::failure::{Done, Failure};
 
 const HOLD: Duration = Duration::from_secs(30);
 const COLUMNS: [&str; 21] = [
@@ -82,6 +83,8 @@ pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Print
         write(&record(COLUMNS.iter())?)?;
     }
     let progress = Progress::of_lines();
+    let passes_outputs_on = options.csv || printer.is_json;
+    let mut incomplete = 0;
     let printing = async {
         loop {
             let hold = if options.follow { HOLD } else { Duration::ZERO };
@@ -91,12 +94,13 @@ pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Print
             for outcome in page.outcomes {
                 if options.wants(&outcome.task) {
                     print(&outcome, options.csv, printer)?;
+                    incomplete += u64::from(passes_outputs_on && is_incomplete(&outcome.task));
                     progress.advance(1);
                 }
             }
             if is_last {
                 progress.finish();
-                return Ok(OK);
+                return Ok(gaps::code_of(incomplete));
             }
         }
     };

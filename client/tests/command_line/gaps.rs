@@ -80,7 +80,22 @@ async fn logs_show_where_the_gap_is_and_a_table_how_large() {
         assert!(done.stderr.contains("7 bytes of standard output are missing: "), "{}", done.stderr);
     }
 
+    for arguments in [
+        &["logs", "--stdout", &id][..],
+        &["logs", "--group", "g"],
+        &["logs", &id, &id],
+        &["results", "--group", "g", "--json"],
+    ] {
+        let done = run(&cluster, arguments).await;
+        assert_eq!(done.code, 125, "{arguments:?}: {}", done.stderr);
+        assert!(done.stderr.contains("of the commands wrote more than is kept of it"), "{}", done.stderr);
+    }
+    for whole in [&["results", "--group", "g"][..], &["logs", "--stderr", &id]] {
+        assert_eq!(run(&cluster, whole).await.code, 0, "{whole:?}");
+    }
+
     let done = run(&cluster, &["results", "--group", "g", "--csv"]).await;
+    assert_eq!(done.code, 125, "{}", done.stderr);
     let mut reader = csv::Reader::from_reader(done.stdout.as_bytes());
     let column = reader.headers().unwrap().iter().position(|name| name == "stdout_dropped_bytes").unwrap();
     let record = reader.records().next().unwrap().unwrap();

@@ -9,6 +9,7 @@ use clb_client::{Client, OutputStream};
 use futures::StreamExt as _;
 
 use super::super::filters::Filters;
+use super::super::gaps::code_of;
 use super::super::output::{say, what, write};
 use super::super::reason::reason;
 use super::super::submit::result_of;
@@ -21,53 +22,61 @@ const PAGE: u32 = 20;
 pub(super) async fn of_all(filters: &Filters, stream: Option<OutputStream>, client: &Client) -> Done {
     let mut filter = filters.list(PAGE);
     filter.is_replayed = Some(false);
-    let mut is_first = true;
+    let (mut is_first, mut incomplete) = (true, 0);
     loop {
         let page = client.tasks(&filter).await?;
         for task in page.tasks.iter().filter(|task| task.kind == Kind::Command) {
-            print_titled(client, task, stream, is_first).await?;
+            incomplete += u64::from(print_titled(client, task, stream, is_first).await?);
             is_first = false;
         }
         match page.next {
             Some(next) => filter.cursor = Some(next),
             None if is_first => return filters.check_names(client).await.map(|()| OK),
-            None => return Ok(OK),
+            None => return Ok(code_of(incomplete)),
         }
     }
 }
 
 /// Those of the commands among these tasks.
 pub(super) async fn of_these(ids: &[TaskId], stream: Option<OutputStream>, client: &Client) -> Done {
+    let mut incomplete = 0;
     for (place, id) in ids.iter().enumerate() {
-        print_titled(client, &client.task(*id).await?, stream, place == 0).await?;
+        let has_gap = print_titled(client, &client.task(*id).await?, stream, place == 0).await?;
+        incomplete += u64::from(has_gap);
     }
-    Ok(OK)
+    Ok(code_of(incomplete))
 }
 
-/// Under a line as head(1) and tail(1) have it.
+/// Under a line as head(1) and tail(1) have it. Gives whether something is missing.
 async fn print_titled(
     client: &Client,
     task: &TaskView,
     stream: Option<OutputStream>,
     is_first: bool,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let gap = if is_first { "" } else { "\n" };
     let end = reason(task).unwrap_or_else(|| task.state.as_str().to_owned());
     say(format!("{gap}==> {}  {}  {end} <==", task.id, what(task)))?;
     print_stream(client, task, stream).await
 }
 
-/// What was written to this output, or to one after the other.
+/// What was written to this output, or to one after the other. Gives whether something of it is missing.
 pub(super) async fn print_stream(
     client: &Client,
     task: &TaskView,
     stream: Option<OutputStream>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
+    let mut has_gap = false;
     let streams = [OutputStream::Stdout, OutputStream::Stderr];
     for stream in streams.into_iter().filter(|own| stream.is_none_or(|wanted| wanted == *own)) {
-        let bytes = match result_of(task) {
-            Some(result) if stream == OutputStream::Stdout => whole(&result.stdout),
-            Some(result) => whole(&result.stderr),
+        let result = result_of(task);
+        let output = result.as_ref().map(|result| match stream {
+            OutputStream::Stdout => &result.stdout,
+            OutputStream::Stderr => &result.stderr,
+        });
+        has_gap |= output.is_some_and(|output| output.truncated.is_some());
+        let bytes = match output {
+            Some(output) => whole(output),
             None if task.state.has_ended() || task.kind != Kind::Command => Vec::new(),
             None => written_so_far(client, task.id, stream).await?,
         };
@@ -76,7 +85,7 @@ pub(super) async fn print_stream(
             say("")?;
         }
     }
-    Ok(())
+    Ok(has_gap)
 }
 
 async fn written_so_far(client: &Client, id: TaskId, stream: OutputStream) -> Result<Vec<u8>, Failure> {
