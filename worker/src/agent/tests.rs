@@ -339,3 +339,12 @@ fn a_borrowed_report_reads_as_the_message_of_the_protocol() {
     assert_eq!((read.finished[0].task, read.leaving.is_some(), read.logs.len()), (task, true, 1));
     assert_eq!(text, serde_json::to_string(&read).unwrap());
 }
+
+#[test]
+fn the_leader_hears_how_long_an_attempt_has_run_however_the_clock_was_set() {
+    let mut bench = Bench::linked(1);
+    bench.run(TaskId::now(), "sleep", 3_600.0);
+    bench.now.at = Timestamp(bench.now.at.0 - 7_200_000_000);
+    bench.now.instant += Duration::from_secs(5);
+    assert_eq!(bench.agent.greet(bench.now).hello.running[0].ran_for, Duration::from_secs(5));
+}
