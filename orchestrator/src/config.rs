@@ -11,6 +11,7 @@ use clb_core::Config;
 use clb_protocol::pool::{Bytes, Placement, PoolSpec};
 
 use crate::definitions::{DefinitionError, Definitions, Environment};
+use crate::http::LEAST_IN_FLIGHT;
 
 /// The master of CLB: a durable queue of tasks in front of a fleet of worker containers
 #[derive(Debug, Parser)]
@@ -47,6 +48,15 @@ impl FromStr for Ports {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         parts.map(str::parse).collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// Room for less than the largest batch would refuse it for ever.
+fn room_for_bodies(text: &str) -> Result<Bytes, String> {
+    let bytes: Bytes = text.parse()?;
+    if bytes.0 < LEAST_IN_FLIGHT {
+        return Err(format!("must be at least {} MiB", LEAST_IN_FLIGHT >> 20));
+    }
+    Ok(bytes)
 }
 
 /// The options of `serve`.
@@ -112,6 +122,9 @@ pub(crate) struct Serve {
     /// How many tasks may wait
     #[arg(long, env = "CLB_QUEUE_LIMIT", default_value_t = 1_000_000)]
     pub(crate) queue_limit: usize,
+    /// How many bytes the bodies of requests may take together, in bytes or with k, m or g; at least 64m
+    #[arg(long, env = "CLB_BODIES_IN_FLIGHT", default_value = "128m", value_parser = room_for_bodies)]
+    pub(crate) bodies_in_flight: Bytes,
     /// Further ports of this machine that no worker may be published on, separated by commas: those of the other
     /// orchestrators and of the database
     #[arg(long, env = "CLB_RESERVED_PORTS", default_value = "")]
@@ -210,6 +223,11 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_that_leave_no_room_are_refused() {
+        assert!(room_for_bodies("128m").is_ok() && room_for_bodies("63m").is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What callers, workers and other orchestrators may ask over HTTP.
 
+mod bodies;
 mod events;
 mod explain;
 mod forward;
@@ -38,6 +39,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::leader::Handle;
 use crate::node::{Node, Role};
+pub(crate) use bodies::LEAST_IN_FLIGHT;
 use problem::Refusal;
 
 /// The largest task, in bytes.
@@ -54,6 +56,7 @@ type Named = Result<Path<String>, PathRejection>;
 pub(crate) struct Door {
     node: Arc<Node>,
     forwarder: forward::Forwarder,
+    bodies: bodies::Bodies,
     readers: Arc<Semaphore>,
     listeners: Arc<Semaphore>,
 }
@@ -61,6 +64,7 @@ pub(crate) struct Door {
 impl Door {
     fn new(node: Arc<Node>) -> Self {
         Self {
+            bodies: bodies::Bodies::new(node.options.bodies_in_flight.0),
             node,
             forwarder: forward::Forwarder::new(),
             readers: Arc::new(Semaphore::new(output::MOST_READERS)),
@@ -136,7 +140,8 @@ fn router(door: Door) -> Router {
         .route("/api/v1/logs", get(system::logs))
         .route("/api/v1/events", get(events::stream))
         .route("/link/v1/logs", post(links::hand_in_logs))
-        .layer(axum::middleware::from_fn_with_state(door.clone(), forward::to_leader));
+        .layer(axum::middleware::from_fn_with_state(door.clone(), forward::to_leader))
+        .layer(axum::middleware::from_fn_with_state(door.clone(), bodies::admit));
     let own = Router::new()
         .route("/", get(pages::status))
         .route("/logging", get(pages::logging))

@@ -11,6 +11,7 @@ use crate::leader::Refused;
 use crate::store::StoreError;
 
 const PROBLEM_JSON: &str = "application/problem+json";
+const TOO_LARGE: &str = "The body is too large: 1 MiB for a task, 32 MiB for a batch.";
 /// The framework's refusals are a sentence.
 const LONGEST_TEXT: usize = 4 << 10;
 
@@ -45,6 +46,18 @@ impl Refusal {
     pub(super) fn unanswered() -> Self {
         Self::unavailable(
             "The leader did not answer; send the request again, with the same id if it submits.",
+        )
+    }
+
+    /// A body that is larger than any may be.
+    pub(super) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE)
+    }
+
+    /// There is no room for another body now.
+    pub(super) fn too_many_bodies() -> Self {
+        Self::unavailable(
+            "The bodies of other requests take all the room that there is for them (CLB_BODIES_IN_FLIGHT); send it again.",
         )
     }
 
@@ -113,6 +126,9 @@ impl From<ParseError> for Refusal {
                 Self::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {why}"))
             }
             ParseError::Invalid(errors) => Self::invalid(errors),
+            ParseError::TooMany(most) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("A batch has at most {most} tasks."))
+            }
         }
     }
 }
@@ -156,9 +172,7 @@ pub(super) async fn dress(answer: Response) -> Response {
         return answer;
     }
     let detail = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            "The body is too large: 1 MiB for a task, 32 MiB for a batch.".to_owned()
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => TOO_LARGE.to_owned(),
         _ => match axum::body::to_bytes(answer.into_body(), LONGEST_TEXT).await {
             Ok(text) if !text.is_empty() => String::from_utf8_lossy(&text).into_owned(),
             _ => "The request cannot be understood.".to_owned(),

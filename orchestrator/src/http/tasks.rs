@@ -29,6 +29,8 @@ use crate::store::{Existing, TaskFilter};
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_BATCH: usize = 10_000;
 const MAX_WAIT_S: f64 = 60.0;
+/// A batch that is not larger is read before others get a word in.
+const AT_ONCE_BYTES: usize = 256 << 10;
 
 pub(super) fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
@@ -102,21 +104,36 @@ pub(super) async fn submit_batch(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Vec<BatchEntry>>, Refusal> {
-    let items = if is_media_type(&headers, "application/json") {
-        task::parse_batch(&body)?
-    } else if is_media_type(&headers, "application/x-ndjson") {
-        task::parse_ndjson(&body)
-    } else {
+    let is_lines = is_media_type(&headers, "application/x-ndjson");
+    if !is_lines && !is_media_type(&headers, "application/json") {
         return Err(unsupported());
-    };
-    drop(body);
-    if items.len() > MAX_BATCH {
-        let detail = format!("A batch has at most {MAX_BATCH} tasks.");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
+    let _turn = door.bodies.turn(body.len()).await?;
     let fresh = FreshIds::of(&headers);
-    let mut entries: Vec<Option<BatchEntry>> = Vec::with_capacity(items.len());
-    let mut tasks: Vec<(usize, Arc<NewTask>)> = Vec::with_capacity(items.len());
+    let (mut entries, mut tasks) = if body.len() <= AT_ONCE_BYTES {
+        read_batch(body, is_lines, &fresh)?
+    } else {
+        let reading = tokio::task::spawn_blocking(move || read_batch(body, is_lines, &fresh));
+        reading.await.map_err(|_| Refusal::unavailable("The batch could not be read; send it again."))??
+    };
+    // Ids within one message differ; the same id again waits for the next round.
+    while !tasks.is_empty() {
+        let mut seen = BTreeSet::new();
+        let (round, again): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|(_, task)| seen.insert(task.id));
+        submit_round(&door, round, &mut entries).await?;
+        tasks = again;
+    }
+    Ok(Json(entries.into_iter().flatten().collect()))
+}
+
+/// The tasks of a batch by their places, and the entries of what is none.
+type Read = (Vec<Option<BatchEntry>>, Vec<(usize, Arc<NewTask>)>);
+
+fn read_batch(body: Bytes, is_lines: bool, fresh: &FreshIds) -> Result<Read, ParseError> {
+    let items =
+        if is_lines { task::parse_ndjson(&body, MAX_BATCH)? } else { task::parse_batch(&body, MAX_BATCH)? };
+    drop(body);
+    let (mut entries, mut tasks) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for (place, item) in items.into_iter().enumerate() {
         match checked(item, fresh.at(place)) {
             Ok(task) => {
@@ -126,14 +143,7 @@ pub(super) async fn submit_batch(
             Err(entry) => entries.push(Some(entry)),
         }
     }
-    // Ids within one message differ; the same id again waits for the next round.
-    while !tasks.is_empty() {
-        let mut seen = BTreeSet::new();
-        let (round, again): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|(_, task)| seen.insert(task.id));
-        submit_round(&door, round, &mut entries).await?;
-        tasks = again;
-    }
-    Ok(Json(entries.into_iter().flatten().collect()))
+    Ok((entries, tasks))
 }
 
 fn checked(item: Result<TaskRequest, ParseError>, fresh: TaskId) -> Result<NewTask, BatchEntry> {
@@ -147,6 +157,7 @@ fn checked(item: Result<TaskRequest, ParseError>, fresh: TaskId) -> Result<NewTa
         }
         Err(ParseError::NotJson(why)) => vec![FieldError::at("", format!("is not JSON: {why}"))],
         Err(ParseError::Invalid(errors)) => errors,
+        Err(error @ ParseError::TooMany(_)) => vec![FieldError::at("", error.to_string())],
     };
     Err(refused(None, 422, "The task is not valid.", errors))
 }

@@ -1,14 +1,17 @@
 //! Reading a task as a caller wrote it. A good request is read once, fast; one that is refused is
 //! read again, slowly, to name everything that is wrong with it by JSON pointer.
 
+mod batch;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+pub use batch::{parse_batch, parse_ndjson};
 
 use super::command::{Argv, Env, Stdin};
 use super::retry::{self, RetryRequest};
@@ -43,6 +46,8 @@ pub enum ParseError {
     NotJson(String),
     /// It is JSON that says something else than a task.
     Invalid(Vec<FieldError>),
+    /// It says more than so many tasks.
+    TooMany(usize),
 }
 
 impl fmt::Display for ParseError {
@@ -54,6 +59,7 @@ impl fmt::Display for ParseError {
                     errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
                 f.write_str(&all.join("; "))
             }
+            Self::TooMany(most) => write!(f, "more than {most} tasks"),
         }
     }
 }
@@ -256,34 +262,6 @@ impl TaskRequest {
 /// Reads one task.
 pub fn parse_task(body: &[u8]) -> Result<TaskRequest, ParseError> {
     serde_json::from_slice(body).map_err(|error| diagnose(body, &error))
-}
-
-/// Reads a JSON array of tasks; the inner results are those of the items.
-pub fn parse_batch(body: &[u8]) -> Result<Vec<Result<TaskRequest, ParseError>>, ParseError> {
-    if let Ok(all) = serde_json::from_slice::<Vec<TaskRequest>>(body) {
-        return Ok(all.into_iter().map(Ok).collect());
-    }
-    match serde_json::from_slice::<Vec<&RawValue>>(body) {
-        Ok(items) => Ok(items.into_iter().map(|item| parse_task(item.get().as_bytes())).collect()),
-        Err(_) if is_json(body) => {
-            Err(ParseError::Invalid(vec![FieldError::at("", "must be a JSON array of tasks")]))
-        }
-        Err(error) => Err(ParseError::NotJson(error.to_string())),
-    }
-}
-
-/// What is passed over is not looked at: whether it is text at all is asked beside.
-fn is_json(body: &[u8]) -> bool {
-    std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
-}
-
-/// Reads one task a line; empty lines are passed over.
-#[must_use]
-pub fn parse_ndjson(body: &[u8]) -> Vec<Result<TaskRequest, ParseError>> {
-    body.split(|byte| *byte == b'\n')
-        .filter(|line| !line.iter().all(u8::is_ascii_whitespace))
-        .map(parse_task)
-        .collect()
 }
 
 /// A key as one part of a JSON pointer (RFC 6901, section 3).

@@ -6,7 +6,7 @@ const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
 fn pointers(result: Result<TaskRequest, ParseError>) -> Vec<String> {
     match result.unwrap_err() {
         ParseError::Invalid(errors) => errors.into_iter().map(|e| e.pointer).collect(),
-        ParseError::NotJson(why) => panic!("{why}"),
+        error => panic!("{error}"),
     }
 }
 
@@ -57,16 +57,16 @@ fn text_that_is_no_json_is_told_from_json_that_is_no_task() {
     assert!(matches!(parse_task(b"{"), Err(ParseError::NotJson(_))));
     assert!(matches!(parse_task(b""), Err(ParseError::NotJson(_))));
     assert_eq!(pointers(parse_task(b"[]")), [""]);
-    assert!(matches!(parse_batch(b"{}"), Err(ParseError::Invalid(_))));
-    assert!(matches!(parse_batch(b"[{]"), Err(ParseError::NotJson(_))));
+    assert!(matches!(parse_batch(b"{}", 10), Err(ParseError::Invalid(_))));
+    assert!(matches!(parse_batch(b"[{]", 10), Err(ParseError::NotJson(_))));
 }
 
 #[test]
 fn one_bad_item_does_not_spoil_its_batch() {
-    let batch = parse_batch(br#"[{"kind": "sleep", "seconds": 0}, {"kind": "sleep"}]"#).unwrap();
+    let batch = parse_batch(br#"[{"kind": "sleep", "seconds": 0}, {"kind": "sleep"}]"#, 10).unwrap();
     assert!(batch[0].is_ok());
     assert!(batch[1].is_err());
-    let lines = parse_ndjson(b"{\"kind\": \"sleep\", \"seconds\": 0}\n\n{\n");
+    let lines = parse_ndjson(b"{\"kind\": \"sleep\", \"seconds\": 0}\n\n{\n", 10).unwrap();
     assert_eq!(lines.len(), 2);
     assert!(lines[0].is_ok() && lines[1].is_err());
 }
@@ -244,5 +244,18 @@ fn a_task_can_be_put_off_by_a_year_and_no_more() {
     assert_eq!((errors.len(), errors[0].pointer.as_str()), (1, "/not_before"));
     for bad in ["7", "\"tomorrow\"", "\"\"", "\"2027-01-15\"", "\"2027-01-15T08:00:00\"", "[]"] {
         assert_eq!(pointers(parse_task(with("not_before", bad).as_bytes())), ["/not_before"], "{bad}");
+    }
+}
+
+#[test]
+fn a_batch_of_more_than_its_limit_is_refused_whatever_is_in_it() {
+    let task = r#"{"kind": "sleep", "seconds": 0}"#;
+    for items in [vec![task; 3], vec!["7"; 3], vec![task, task, "{}"]] {
+        let array = format!("[{}]", items.join(","));
+        assert_eq!(parse_batch(array.as_bytes(), 2).map(|items| items.len()), Err(ParseError::TooMany(2)));
+        assert_eq!(parse_batch(array.as_bytes(), 3).map(|items| items.len()), Ok(3));
+        let lines = items.join("\n\n");
+        assert_eq!(parse_ndjson(lines.as_bytes(), 2).map(|items| items.len()), Err(ParseError::TooMany(2)));
+        assert_eq!(parse_ndjson(lines.as_bytes(), 3).map(|items| items.len()), Ok(3));
     }
 }
