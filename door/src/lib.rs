@@ -4,6 +4,8 @@
 
 mod guard;
 mod refusal;
+mod serve;
 
 pub use guard::{check_site, check_token, show_token};
 pub use refusal::Refusal;
+pub use serve::{Limits, serve};

@@ -13,6 +13,8 @@ use clb_protocol::pool::{Bytes, Placement, PoolSpec};
 use crate::definitions::{DefinitionError, Definitions, Environment};
 use crate::http::LEAST_IN_FLIGHT;
 
+const LEAST_CONNECTIONS: usize = 64;
+
 /// The master of CLB: a durable queue of tasks in front of a fleet of worker containers
 #[derive(Debug, Parser)]
 #[command(name = "clb-orchestrator", version)]
@@ -57,6 +59,15 @@ fn room_for_bodies(text: &str) -> Result<Bytes, String> {
         return Err(format!("must be at least {} MiB", LEAST_IN_FLIGHT >> 20));
     }
     Ok(bytes)
+}
+
+/// Fewer would not do for the workers' links.
+fn room_for_connections(text: &str) -> Result<usize, String> {
+    let connections = text.parse().map_err(|error| format!("{error}"))?;
+    if connections < LEAST_CONNECTIONS {
+        return Err(format!("must be at least {LEAST_CONNECTIONS}"));
+    }
+    Ok(connections)
 }
 
 /// The options of `serve`.
@@ -122,6 +133,12 @@ pub(crate) struct Serve {
     /// How many tasks may wait
     #[arg(long, env = "CLB_QUEUE_LIMIT", default_value_t = 1_000_000)]
     pub(crate) queue_limit: usize,
+    /// How many connections there may be at once, three quarters of them from one address
+    #[arg(long, env = "CLB_CONNECTIONS", default_value_t = 4_096, value_parser = room_for_connections)]
+    pub(crate) connections: usize,
+    /// How many seconds the header of a request may take, from the connection's beginning or the last answer's end
+    #[arg(long, env = "CLB_HEADER_TIME", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) header_time: u32,
     /// How many bytes the bodies of requests may take together, in bytes or with k, m or g; at least 64m
     #[arg(long, env = "CLB_BODIES_IN_FLIGHT", default_value = "128m", value_parser = room_for_bodies)]
     pub(crate) bodies_in_flight: Bytes,
@@ -228,6 +245,7 @@ mod tests {
     #[test]
     fn limits_that_leave_no_room_are_refused() {
         assert!(room_for_bodies("128m").is_ok() && room_for_bodies("63m").is_err());
+        assert!(room_for_connections("64").is_ok() && room_for_connections("63").is_err());
     }
 
     #[test]

@@ -72,13 +72,7 @@ impl Desk {
 
 /// Serves until it is aborted.
 pub(super) async fn serve(listener: TcpListener, desk: Desk) {
-    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-        // A connection without it is only slower.
-        drop(stream.set_nodelay(true));
-    });
-    if let Err(error) = axum::serve(listener, router(desk)).await {
-        tracing::error!("the pages are gone: {error}");
-    }
+    clb_door::serve(listener, router(desk), clb_door::Limits::default()).await;
 }
 
 pub(super) fn router(desk: Desk) -> Router {

@@ -21,7 +21,7 @@ use futures::{StreamExt as _, stream};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -34,6 +34,8 @@ use crate::store::Lease;
 /// How long a page waits for what the leader says.
 const STANDING_LIMIT: Duration = Duration::from_secs(1);
 
+/// For how long a connection is kept on which nothing is asked.
+const IDLE_LIMIT: Duration = Duration::from_millis(900);
 /// How often a leader that refuses is asked again.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -48,7 +50,10 @@ impl Forwarder {
     pub(super) fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Self(Client::builder(TokioExecutor::new()).build(connector))
+        let mut client = Client::builder(TokioExecutor::new());
+        // Shorter than the other side keeps a connection on which nothing is asked.
+        client.pool_idle_timeout(IDLE_LIMIT).pool_timer(TokioTimer::new());
+        Self(client.build(connector))
     }
 
     /// How things stand, as the leader at `url` says; `None` when it does not say so soon.

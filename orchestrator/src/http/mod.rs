@@ -28,6 +28,7 @@ use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::routing::{get, post};
+use clb_door::Limits;
 use clb_protocol::TaskId;
 use clb_protocol::api::TaskView;
 use http_body_util::Empty;
@@ -104,14 +105,11 @@ impl Door {
 
 /// Serves until it is aborted.
 pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener) {
-    let app = router(Door::new(node));
-    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-        // A connection without it is only slower.
-        drop(stream.set_nodelay(true));
-    });
-    if let Err(error) = axum::serve(listener, app).await {
-        tracing::error!("the HTTP server ended: {error}");
-    }
+    let limits = Limits {
+        connections: node.options.connections,
+        header_time: Duration::from_secs(node.options.header_time.into()),
+    };
+    clb_door::serve(listener, router(Door::new(node)), limits).await;
 }
 
 fn router(door: Door) -> Router {

@@ -43,9 +43,7 @@ impl Pages {
 
 /// Answers on `listener` for as long as the process lives.
 pub(crate) async fn serve(listener: TcpListener, pages: Pages) {
-    if let Err(error) = axum::serve(listener, router(pages)).await {
-        tracing::error!("The pages are gone: {error}");
-    }
+    clb_door::serve(listener, router(pages), clb_door::Limits::default()).await;
 }
 
 fn router(pages: Pages) -> Router {
