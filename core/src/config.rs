@@ -6,6 +6,7 @@ use std::time::Duration;
 use clb_protocol::PoolName;
 
 pub use crate::pool::Definition;
+use crate::ports::Reserved;
 
 /// Everything that is configured about decisions.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Config {
     /// Pools whose stored specs the operator does not allow, and why, for people.
     pub refused: BTreeMap<PoolName, String>,
     /// Ports of the host that no worker may be published on.
-    pub reserved_ports: Vec<u16>,
+    pub reserved_ports: Reserved,
     /// How many tasks may wait.
     pub queue_limit: usize,
     /// How long a worker may say nothing before it counts as hung; also how long one whose link
@@ -44,7 +45,7 @@ impl Config {
         Self {
             pools,
             refused: BTreeMap::new(),
-            reserved_ports: Vec::new(),
+            reserved_ports: Reserved::default(),
             queue_limit: 1_000_000,
             silence_limit: Duration::from_secs(3),
             start_limit: Duration::from_secs(30),

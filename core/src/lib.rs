@@ -18,6 +18,7 @@ mod lookup;
 pub mod output;
 pub mod placement;
 pub mod pool;
+pub mod ports;
 pub mod queue;
 pub mod task;
 

@@ -10,6 +10,7 @@ use clb_protocol::{PoolName, PoolVersion, SlotNo, Timestamp};
 use crate::build::Builds;
 use crate::clock::Moment;
 use crate::fleet::Slot;
+use crate::ports::Reserved;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
@@ -137,14 +138,14 @@ impl Pool {
 
     /// Where the worker of a place listens inside of its container.
     #[must_use]
-    pub fn inner_port(&self, no: SlotNo) -> u16 {
-        self.spec.first_port.unwrap_or(FIRST_INNER_PORT).saturating_add(no.0.saturating_sub(1))
+    pub fn inner_port(&self, no: SlotNo, reserved: &Reserved) -> u16 {
+        reserved.nth(self.spec.first_port.unwrap_or(FIRST_INNER_PORT), no.0).unwrap_or(u16::MAX)
     }
 
     /// The port on the host for the worker of a place.
     #[must_use]
-    pub fn published_port(&self, no: SlotNo) -> Option<u16> {
-        self.spec.first_port.filter(|_| no.0 <= self.wanted()).map(|_| self.inner_port(no))
+    pub fn published_port(&self, no: SlotNo, reserved: &Reserved) -> Option<u16> {
+        self.spec.first_port.filter(|_| no.0 <= self.wanted()).map(|_| self.inner_port(no, reserved))
     }
 
     /// Takes in that the image cannot be had.
@@ -211,7 +212,8 @@ mod tests {
     #[test]
     fn a_worker_beyond_the_places_is_not_published_and_is_another_version() {
         let pool = pool(PoolSpec { first_port: Some(4_000), workers: 2, ..PoolSpec::default() });
-        assert_eq!((pool.published_port(SlotNo(2)), pool.published_port(SlotNo(3))), (Some(4_001), None));
+        let published = |no| pool.published_port(SlotNo(no), &Reserved::default());
+        assert_eq!((published(2), published(3)), (Some(4_001), None));
         assert_ne!(pool.version(SlotNo(2)), pool.version(SlotNo(3)));
     }
 

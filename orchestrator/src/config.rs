@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clb_core::Config;
+use clb_core::ports::Reserved;
 use clb_protocol::pool::{Bytes, Placement, PoolSpec};
 
 use crate::definitions::{DefinitionError, Definitions, Environment};
@@ -100,7 +101,7 @@ pub(crate) struct Serve {
     /// The workers' image
     #[arg(long, env = "CLB_WORKER_IMAGE", default_value = "clb-worker")]
     pub(crate) worker_image: String,
-    /// The host port of the first worker; the others follow
+    /// The host port of the first worker; the others follow, without those that the system has itself
     #[arg(long, env = "CLB_WORKER_PORT", default_value_t = 3004)]
     pub(crate) worker_port: u16,
     /// Each worker's memory limit, in bytes or with k, m or g
@@ -218,7 +219,7 @@ impl Serve {
     }
 
     /// Ports of the host that no worker may be published on.
-    fn all_reserved_ports(&self) -> Vec<u16> {
+    fn all_reserved_ports(&self) -> Reserved {
         let own = [self.listen.port(), self.client_port];
         own.into_iter().chain(self.reserved_ports.0.iter().copied()).collect()
     }

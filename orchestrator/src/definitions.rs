@@ -2,11 +2,12 @@
 //! others ask for.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clb_core::config::Definition;
 use clb_core::input::RestoredPool;
+use clb_core::ports::{Reserved, overlap};
 use clb_protocol::PoolName;
 use clb_protocol::api::PoolSource;
 use clb_protocol::pool::{PoolSpec, is_pool_name};
@@ -41,7 +42,7 @@ pub(crate) struct Environment {
     /// The default pool, unless the file has it.
     pub(crate) default_pool: PoolSpec,
     /// Ports of the host that no worker may be published on.
-    pub(crate) reserved_ports: Vec<u16>,
+    pub(crate) reserved_ports: Reserved,
 }
 
 /// Why the operator's definitions cannot be used.
@@ -126,19 +127,20 @@ impl Definitions {
 
     /// The first pool of the file whose ports are those of somebody else, and whose.
     fn clash(&self, environment: &Environment) -> Option<(String, String)> {
-        let of_environment =
-            environment.default_pool.ports().filter(|_| !self.pools.contains_key(DEFAULT_POOL));
-        let mut taken: Vec<(&str, Range<u32>)> =
+        let reserved = &environment.reserved_ports;
+        let of_environment = reserved.span(&environment.default_pool).ok().flatten();
+        let of_environment = of_environment.filter(|_| !self.pools.contains_key(DEFAULT_POOL));
+        let mut taken: Vec<(&str, RangeInclusive<u16>)> =
             of_environment.map(|ports| (DEFAULT_POOL, ports)).into_iter().collect();
         for (name, spec) in &self.pools {
-            let Some(ports) = spec.ports() else { continue };
-            if let Some(port) = reserved_of(&ports, environment) {
-                return Some((name.clone(), format!("port {port} belongs to the system itself")));
-            }
-            let other = taken.iter().find(|(_, other)| other.start < ports.end && ports.start < other.end);
-            if let Some((other, ports)) = other {
-                let last = ports.end - 1;
-                let detail = format!("the workers of pool {other} have ports {} to {last}", ports.start);
+            let ports = match reserved.span(spec) {
+                Ok(Some(ports)) => ports,
+                Ok(None) => continue,
+                Err(detail) => return Some((name.clone(), detail)),
+            };
+            if let Some((other, ports)) = taken.iter().find(|(_, other)| overlap(other, &ports)) {
+                let (first, last) = (ports.start(), ports.end());
+                let detail = format!("the workers of pool {other} have ports {first} to {last}");
                 return Some((name.clone(), detail));
             }
             taken.push((name, ports));
@@ -152,13 +154,9 @@ impl Definitions {
         let broken = spec.broken_limits().into_iter().next();
         let broken =
             broken.map(|error| format!("{} {}", error.pointer.trim_start_matches('/'), error.detail));
-        let ports = spec.ports().filter(|_| !self.pools.contains_key(DEFAULT_POOL));
-        let clash = ports.and_then(|ports| reserved_of(&ports, environment)).map(|port| {
-            format!(
-                "first_port: port {port} belongs to the system itself; choose another CLB_WORKER_PORT or fewer \
-                 CLB_WORKERS"
-            )
-        });
+        let clash = environment.reserved_ports.span(spec).err();
+        let clash = clash.filter(|_| !self.pools.contains_key(DEFAULT_POOL));
+        let clash = clash.map(|why| format!("first_port: {why}; choose another CLB_WORKER_PORT"));
         broken.or(clash).map_or(Ok(()), |detail| Err(DefinitionError::Environment(detail)))
     }
 
@@ -235,10 +233,6 @@ pub(crate) fn broken_spec(name: &str, spec: &PoolSpec, mount_prefixes: &[String]
 fn is_below(path: &str, prefix: &str) -> bool {
     let prefix = prefix.trim_end_matches('/');
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn reserved_of(ports: &Range<u32>, environment: &Environment) -> Option<u16> {
-    environment.reserved_ports.iter().copied().find(|port| ports.contains(&u32::from(*port)))
 }
 
 /// The parts of the path to a field.
@@ -333,8 +327,11 @@ mod tests {
     #[test]
     fn pools_of_the_file_leave_the_environment_and_the_system_their_ports() {
         let default_pool = PoolSpec { workers: 3, first_port: Some(3_004), ..PoolSpec::default() };
-        let mut environment =
-            Environment { default_pool, reserved_ports: vec![3_002, 3_012], ..Environment::default() };
+        let mut environment = Environment {
+            default_pool,
+            reserved_ports: [3_002, 3_012].into_iter().collect(),
+            ..Environment::default()
+        };
         let of_file = |name: &str, port| format!("[pools.{name}]\nimage = \"x\"\nfirst_port = {port}\n");
         for (port, whose) in [
             (3_006, "the workers of pool default have ports 3004 to 3006"),
@@ -345,7 +342,11 @@ mod tests {
         }
         let read = |text: &str| Definitions::read(text, &environment);
         assert!(read(&of_file("a", 3_007)).is_ok() && read(&of_file("default", 3_005)).is_ok());
-        environment.default_pool.workers = 9;
+        environment.default_pool.workers = 20;
+        assert!(Definitions::default().check_default(&environment).is_ok());
+        let found = complaint_in(&environment, &of_file("a", 3_024));
+        assert_eq!(found.1, "pools.a.first_port: the workers of pool default have ports 3004 to 3024");
+        environment.default_pool.first_port = Some(3_012);
         let told = Definitions::default().check_default(&environment).unwrap_err().to_string();
         assert!(told.contains("first_port: port 3012"), "{told}");
         let of_file = Definitions::read(&of_file("default", 4_000), &environment).unwrap();

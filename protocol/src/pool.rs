@@ -5,8 +5,6 @@
 
 mod bytes;
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
 
 pub use bytes::Bytes;
@@ -127,13 +125,6 @@ impl Default for PoolSpec {
 }
 
 impl PoolSpec {
-    /// The ports on 127.0.0.1 that its workers are published on.
-    #[must_use]
-    pub fn ports(&self) -> Option<Range<u32>> {
-        let first = self.first_port.filter(|_| self.workers > 0).map(u32::from)?;
-        Some(first..first + u32::from(self.workers))
-    }
-
     /// Everything in it that no pool may have, by JSON pointer.
     #[must_use]
     pub fn broken_limits(&self) -> Vec<FieldError> {

@@ -29,9 +29,10 @@ impl Cluster {
             let Some(pool) = self.pools.get(&slot.pool).filter(|pool| pool.image == Image::Ready) else {
                 continue;
             };
-            let version = pool.version(slot.no);
+            let (version, reserved) = (pool.version(slot.no), &self.config.reserved_ports);
             slot.version = Some(version);
-            (slot.port, slot.published) = (pool.inner_port(slot.no), pool.published_port(slot.no));
+            (slot.port, slot.published) =
+                (pool.inner_port(slot.no, reserved), pool.published_port(slot.no, reserved));
             if slot.standing == Standing::Restart {
                 slot.standing = Standing::Serve;
                 let (pool, slot) = (slot.pool.clone(), slot.no);

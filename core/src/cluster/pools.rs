@@ -10,6 +10,7 @@ use crate::fleet::{Backoff, Slot, Stage, Standing};
 use crate::input::RestoredPool;
 use crate::output::{Change, FleetAction, Note, Output, PoolReceipt};
 use crate::pool::{Image, Pool};
+use crate::ports::overlap;
 
 use super::{Cluster, SlotKey};
 
@@ -76,8 +77,10 @@ impl Cluster {
         let Some(pool) = self.pools.get(&key.0) else { return };
         if !self.slots.contains_key(key) {
             let generation = self.generations.get(key).copied().unwrap_or_default();
-            let mut slot = Slot::vacant(key.0.clone(), key.1, pool.inner_port(key.1), generation, now);
-            slot.published = pool.published_port(key.1);
+            let reserved = &self.config.reserved_ports;
+            let port = pool.inner_port(key.1, reserved);
+            let mut slot = Slot::vacant(key.0.clone(), key.1, port, generation, now);
+            slot.published = pool.published_port(key.1, reserved);
             self.slots.insert(key.clone(), slot);
         }
     }
@@ -221,19 +224,16 @@ impl Cluster {
 
     /// Why a pool cannot have the ports that it wants.
     fn taken_ports(&self, name: &PoolName, spec: &PoolSpec) -> Option<String> {
-        let wanted = spec.ports()?;
-        if let Some(port) = self.config.reserved_ports.iter().find(|port| wanted.contains(&u32::from(**port)))
-        {
-            return Some(format!("port {port} belongs to the system itself"));
-        }
+        let reserved = &self.config.reserved_ports;
+        let wanted = match reserved.span(spec) {
+            Ok(wanted) => wanted?,
+            Err(taken) => return Some(taken),
+        };
         for pool in self.pools.values().filter(|pool| pool.fault.is_none() && pool.name != *name) {
-            let Some(other) = pool.spec.ports() else { continue };
-            if other.start < wanted.end && wanted.start < other.end {
-                let last = other.end - 1;
-                return Some(format!(
-                    "the workers of pool {} have ports {} to {last}",
-                    pool.name, other.start
-                ));
+            let Ok(Some(other)) = reserved.span(&pool.spec) else { continue };
+            if overlap(&wanted, &other) {
+                let (first, last) = other.into_inner();
+                return Some(format!("the workers of pool {} have ports {first} to {last}", pool.name));
             }
         }
         None

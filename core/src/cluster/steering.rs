@@ -65,7 +65,9 @@ impl Cluster {
 
     /// Whether another worker of the pool still has the port that the next one in a slot is to be published on.
     fn is_port_held(&self, slot: &Slot) -> bool {
-        let Some(port) = self.pools.get(&slot.pool).and_then(|pool| pool.published_port(slot.no)) else {
+        let reserved = &self.config.reserved_ports;
+        let Some(port) = self.pools.get(&slot.pool).and_then(|pool| pool.published_port(slot.no, reserved))
+        else {
             return false;
         };
         let holds =

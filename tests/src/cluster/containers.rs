@@ -55,6 +55,9 @@ impl Cluster {
             format!("CLB_WORKER_PORT={}", self.ports.first_worker()),
             format!("CLB_WORKER_IMAGE={}", self.setup.worker_image(images)),
         ];
+        if self.setup.second_port_reserved {
+            env.push(format!("CLB_RESERVED_PORTS={}", self.ports.first_worker() + 1));
+        }
         env.extend(self.setup.env.iter().cloned());
         let engine = match &self.setup.gate {
             Some(gate) => {

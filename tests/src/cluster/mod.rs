@@ -157,6 +157,11 @@ impl Cluster {
         format!("{}-store", self.name)
     }
 
+    /// The first of the ports that its workers are published on.
+    pub fn first_worker_port(&self) -> u16 {
+        self.ports.first_worker()
+    }
+
     /// How many workers it is to have.
     pub fn worker_count(&self) -> usize {
         usize::from(self.setup.workers)

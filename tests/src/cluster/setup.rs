@@ -33,6 +33,7 @@ pub struct Setup {
     pub(super) token: Option<String>,
     pub(super) env: Vec<String>,
     pub(super) worker_port_taken: bool,
+    pub(super) second_port_reserved: bool,
     pub(super) gate: Option<Arc<Gate>>,
     pub(super) config: Option<PathBuf>,
 }
@@ -47,6 +48,7 @@ impl Setup {
             token: None,
             env: Vec::new(),
             worker_port_taken: false,
+            second_port_reserved: false,
             gate: None,
             config: None,
         }
@@ -90,6 +92,13 @@ impl Setup {
     #[must_use]
     pub fn worker_port_taken(mut self) -> Self {
         self.worker_port_taken = true;
+        self
+    }
+
+    /// With a part of the system on the port after the first worker's.
+    #[must_use]
+    pub fn second_worker_port_reserved(mut self) -> Self {
+        self.second_port_reserved = true;
         self
     }
 

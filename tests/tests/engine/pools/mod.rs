@@ -3,6 +3,7 @@
 mod images;
 mod limits;
 mod operator;
+mod ports;
 mod requests;
 mod rolling;
 mod supplies;
