@@ -1,5 +1,6 @@
 //! The web page as a browser and a container engine see it: the real program, over real sockets.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod stand_in;

@@ -1,5 +1,6 @@
 //! Nobody reads what the page's program writes.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[path = "../../outlet/tests/full_pipe/mod.rs"]

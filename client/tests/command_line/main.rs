@@ -1,5 +1,6 @@
 //! The real `clb` against stand-ins for the orchestrators: what it prints, and the codes that it exits with.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod asking;
