@@ -11,7 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use clb_core::lease::{self, LeaderSign, LeaseMove, Watch};
 use clb_door::show_token;
-use clb_protocol::link::{HEARTBEAT_MS, StandbyHello, StandbyReport};
+use clb_protocol::link::{HEARTBEAT_MS, SILENCE_LIMIT_MS, StandbyHello, StandbyReport};
 use clb_protocol::{Epoch, Incarnation, MemberName};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
@@ -28,6 +28,8 @@ use crate::ndjson::line;
 use crate::node::{Node, Role};
 use crate::store::{Lease, StoreError};
 
+/// How long a link may bring nothing.
+const SILENCE_LIMIT: Duration = Duration::from_millis(SILENCE_LIMIT_MS);
 const POLL_EVERY: Duration = Duration::from_millis(200);
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 /// How often a leader that may be gone is looked at.
@@ -57,7 +59,8 @@ enum Sign {
 
 /// Waits until this orchestrator may take the lease; none comes for one that simulates a crash.
 pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Option<Turn> {
-    let mut sign = Sign::None;
+    // Of which term it was: it says nothing of another leader.
+    let mut sign = (Epoch(0), Sign::None);
     let mut leader = Observed::new(node.name.clone());
     let mut complaint = String::new();
     loop {
@@ -75,19 +78,21 @@ pub(crate) async fn wait_for_turn(node: &Node, docker: &Docker) -> Option<Turn> 
             }
         };
         complaint.clear();
-        let told = if sign == Sign::None { LeaderSign::None } else { LeaderSign::Gone };
+        let is_of = |lease: &Lease| lease.epoch == sign.0;
+        let known = if lease.as_ref().is_some_and(is_of) { sign.1 } else { Sign::None };
+        let told = if known == Sign::None { LeaderSign::None } else { LeaderSign::Gone };
         if let LeaseMove::Acquire { seen } = leader.observe(lease.as_ref(), told) {
-            return Some(Turn { seen, former: lease, is_stopped: sign == Sign::Stopped });
+            return Some(Turn { seen, former: lease, is_stopped: known == Sign::Stopped });
         }
         let Some(lease) = lease else { continue };
         node.play(Role::Following(lease.clone()));
         if *node.leaving().borrow() {
             // Nobody is to count on this one any more, but it may turn out to be the last.
             sleep(POLL_EVERY).await;
-            sign = Sign::None;
+            sign = (lease.epoch, Sign::None);
             continue;
         }
-        sign = follow(node, docker, &lease, &mut leader).await;
+        sign = (lease.epoch, follow(node, docker, &lease, &mut leader).await);
         if node.is_crashed() {
             return None;
         }
@@ -176,6 +181,8 @@ enum Talk {
     Ended,
     /// The lease is not the leader's any more.
     LeaseChanged,
+    /// Nothing comes over the link any more, though the leader may live: another one is needed.
+    Silent,
     /// This orchestrator has nothing more to say.
     Left,
 }
@@ -191,12 +198,14 @@ async fn converse(
     let mut heartbeat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
     let mut poll = tokio::time::interval(POLL_EVERY);
     let (mut leaving, mut crashed) = (node.leaving(), node.crashed());
+    let mut heard_at = Instant::now();
     // The end of the link is heard on its other side.
     let report = |report: StandbyReport| drop(say.send(line(&report)));
     loop {
         tokio::select! {
             frame = heard.frame() => {
                 if matches!(frame, Some(Ok(_))) {
+                    heard_at = Instant::now();
                     leader.hear();
                     node.hear(lease.epoch);
                     continue;
@@ -216,7 +225,12 @@ async fn converse(
                 report(StandbyReport { crashing: true, ..StandbyReport::default() });
                 return farewell(heard).await;
             }
-            _ = heartbeat.tick() => report(StandbyReport::default()),
+            _ = heartbeat.tick() => {
+                if heard_at.elapsed() >= SILENCE_LIMIT {
+                    return Talk::Silent;
+                }
+                report(StandbyReport::default());
+            }
             _ = poll.tick() => match read_lease(node).await {
                 Ok(Some(now)) if now.epoch == lease.epoch => {
                     if let LeaseMove::Acquire { .. } = leader.observe(Some(&now), LeaderSign::None) {

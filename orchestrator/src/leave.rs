@@ -32,26 +32,28 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) async fn leave(node: &Node, docker: &Docker, stop_grace: Duration) {
     let begun = Instant::now();
     let until = begun + stop_grace.saturating_sub(MARGIN);
-    let before = read_lease(node).await.ok().flatten();
+    let before = newest_lease(node).await;
     node.begin_leaving();
     if !matches!(node.role(), Role::Leading(_)) {
         sleep(GOODBYE).await;
     }
     let mut leads_by = until.min(begun + LEADER_WAIT);
+    let mut was_handed_over = false;
     loop {
         match node.role() {
             Role::Leading(Leading { handle, .. }) => {
                 let rest = stop_grace.saturating_sub(begun.elapsed());
-                if is_left_alone(node).await {
+                if is_left_alone(node, was_handed_over).await {
                     return be_the_last(node, docker, &handle, retirement_limit(rest)).await;
                 }
                 step_down(node, &handle).await;
+                was_handed_over = true;
                 leads_by = until.min(Instant::now() + LEADER_WAIT);
             }
             Role::Crashed => return,
             Role::Following(_) | Role::Leaderless { .. } => {}
         }
-        let now = read_lease(node).await.ok().flatten();
+        let now = newest_lease(node).await;
         if shows_another_leader(node, before.as_ref(), now.as_ref()) {
             return;
         }
@@ -65,6 +67,11 @@ pub(crate) async fn leave(node: &Node, docker: &Docker, stop_grace: Duration) {
     }
 }
 
+/// The lease, as far as it can be read soon: a disk may hang.
+async fn newest_lease(node: &Node) -> Option<Lease> {
+    timeout(HAND_OVER_LIMIT, read_lease(node)).await.ok()?.ok().flatten()
+}
+
 /// Whether another orchestrator has led since.
 fn shows_another_leader(node: &Node, before: Option<&Lease>, now: Option<&Lease>) -> bool {
     let Some(lease) = now.filter(|lease| lease.holder != node.name && !lease.is_released) else {
@@ -73,10 +80,12 @@ fn shows_another_leader(node: &Node, before: Option<&Lease>, now: Option<&Lease>
     before.is_none_or(|before| (before.epoch, before.pulse) != (lease.epoch, lease.pulse))
 }
 
-/// Waits a moment for standbys that leave too.
-async fn is_left_alone(node: &Node) -> bool {
+/// Waits a moment for standbys that leave too. One that holds its link is handed over to, though it may only be slow
+/// to speak; when nobody took over then, those that say nothing count for nothing.
+async fn is_left_alone(node: &Node, was_handed_over: bool) -> bool {
+    let roster = &node.roster;
     let alone = async {
-        while node.roster.has_standby() {
+        while if was_handed_over { roster.has_standby() } else { roster.has_link() } {
             sleep(LOOK_EVERY).await;
         }
     };
@@ -93,8 +102,11 @@ async fn be_the_last(node: &Node, docker: &Docker, leader: &Handle, limit: Durat
 }
 
 async fn step_down(node: &Node, leader: &Handle) {
-    leader.tell(Message::StepDown).await;
-    drop(timeout(HAND_OVER_LIMIT, node.until_not_leading()).await);
+    let handing_over = async {
+        leader.tell(Message::StepDown).await;
+        node.until_not_leading().await;
+    };
+    drop(timeout(HAND_OVER_LIMIT, handing_over).await);
 }
 
 /// How long taking the workers along may take for a process that is killed after this time.

@@ -128,7 +128,7 @@ impl Node {
         drop(role.wait_for(|role| !matches!(role, Role::Following(lease) if lease.epoch == epoch)).await);
     }
 
-    /// From now on it does not take the lease any more.
+    /// From now on nobody is to count on it.
     pub(crate) fn begin_leaving(&self) {
         self.leaving.send_replace(true);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clb_core::clock::Moment;
 use clb_protocol::api::{MemberView, Role};
 use clb_protocol::link::StandbyHello;
-use clb_protocol::{ContainerId, MemberName, Timestamp};
+use clb_protocol::{ContainerId, Incarnation, MemberName, Timestamp};
 
 use crate::clock;
 use crate::store::Member;
@@ -22,6 +22,8 @@ struct Entry {
     since: Timestamp,
     heard_at: Moment,
     container: ContainerId,
+    /// Of its newest link; `None` before the first.
+    link: Option<Incarnation>,
     url: String,
     public_url: String,
 }
@@ -58,6 +60,7 @@ impl Roster {
                     since: Timestamp::now(),
                     heard_at: clock::now(),
                     container: member.container.clone(),
+                    link: None,
                     url: member.url.clone(),
                     public_url: member.public_url.clone(),
                 },
@@ -72,6 +75,7 @@ impl Roster {
             since: Timestamp::now(),
             heard_at: clock::now(),
             container: hello.container.clone(),
+            link: Some(hello.incarnation),
             url: hello.url.clone(),
             public_url: hello.public_url.clone(),
         };
@@ -85,6 +89,15 @@ impl Roster {
             && entry.role != role
         {
             (entry.role, entry.since) = (role, Timestamp::now());
+        }
+    }
+
+    /// Notes what became of a standby whose link has ended. Only its newest link counts.
+    pub(crate) fn part(&self, hello: &StandbyHello, role: Role) {
+        if let Some(entry) = self.entries().get_mut(&hello.member)
+            && entry.link == Some(hello.incarnation)
+        {
+            (entry.role, entry.since, entry.link) = (role, Timestamp::now(), None);
         }
     }
 
@@ -161,6 +174,11 @@ impl Roster {
         self.entries().values().any(|entry| entry.role_at(now).0 == Role::Standby)
     }
 
+    /// Whether another orchestrator holds a link to this one, however long it has said nothing.
+    pub(crate) fn has_link(&self) -> bool {
+        self.entries().values().any(|entry| entry.role == Role::Standby)
+    }
+
     fn entries(&self) -> MutexGuard<'_, BTreeMap<MemberName, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,8 +186,6 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
-    use clb_protocol::Incarnation;
-
     use super::*;
 
     fn hello(container: &str) -> StandbyHello {
@@ -192,6 +208,19 @@ mod tests {
         roster.put(&"o-2".into(), &"new".into(), Role::Down);
         assert!(!roster.has_standby());
         assert_eq!(roster.names_of_down(), ["o-2".into()]);
+    }
+
+    #[test]
+    fn the_end_of_a_former_link_does_not_bring_a_standby_down_that_has_another() {
+        let roster = Roster::default();
+        let former = hello("same");
+        let newer = StandbyHello { incarnation: Incarnation(uuid::Uuid::now_v7()), ..hello("same") };
+        roster.join(&former);
+        roster.join(&newer);
+        roster.part(&former, Role::Down);
+        assert!(roster.has_standby());
+        roster.part(&newer, Role::Down);
+        assert!(!roster.has_standby());
     }
 
     #[test]

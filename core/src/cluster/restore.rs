@@ -71,6 +71,10 @@ impl Restoration {
         let until = now + cluster.config.settle_limit;
         cluster.settling = Some(Settling { until, may_end_early: true });
         cluster.checked_timeouts_at = now;
+        // Reading may have taken long: nobody could be judged meanwhile.
+        for slot in cluster.slots.values_mut() {
+            slot.unjudged_since = now;
+        }
         cluster
     }
 }

@@ -85,11 +85,8 @@ impl Forwarder {
     /// Sends a request to a leader.
     async fn send(&self, request: http::Request<Bytes>) -> Result<Response, Setback> {
         match self.0.request(request.map(Body::from)).await {
-            Ok(answer)
-                if matches!(answer.status(), StatusCode::IM_A_TEAPOT | StatusCode::MISDIRECTED_REQUEST) =>
-            {
-                Err(Setback::Refused)
-            }
+            Ok(answer) if answer.status() == StatusCode::IM_A_TEAPOT => Err(Setback::Refused),
+            Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => Err(Setback::Misdirected),
             Ok(answer) => Ok(answer.map(Body::new)),
             Err(error) if error.is_connect() => Err(Setback::Refused),
             Err(_) => Err(Setback::Lost),
@@ -104,8 +101,10 @@ fn get(url: &str, token: Option<&str>) -> Option<Request> {
 /// Why a leader did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Setback {
-    /// It is none any more, or not there. What it began of the request before, nobody can tell.
+    /// It is not there, or simulates a crash.
     Refused,
+    /// It leads no more; its term may have ended when the request was done and not answered.
+    Misdirected,
     /// It said nothing, or not all: it may have done the request.
     Lost,
 }
@@ -179,6 +178,7 @@ impl Errand {
                 Role::Following(lease) => match self.put_to(lease, &mut until).await {
                     Ok(answer) => return followed(Arc::clone(&self.door.node), lease.epoch, answer),
                     Err(Setback::Refused) => {}
+                    Err(Setback::Misdirected) => self.forwarded.is_again = true,
                     Err(Setback::Lost) if self.is_repeatable => {
                         self.forwarded.is_again = true;
                         until = self.patience(lease.epoch).map_or(until, |patience| patience.max(until));

@@ -33,7 +33,7 @@ use clb_protocol::api::Role as MemberRole;
 /// The longest line; a worker's hello may hold many results.
 const LINE_LIMIT: usize = 64 << 20;
 const SILENCE_LIMIT: Duration = Duration::from_millis(SILENCE_LIMIT_MS);
-/// After how long the link of a standby that says nothing is given up. It counts as down long before.
+/// After how long the link of one that says nothing is given up. It counts as down long before.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
 /// Reads NDJSON as it comes.
@@ -103,17 +103,11 @@ pub(super) async fn worker(State(door): State<Door>, request: Request) -> Respon
             .into_response();
     };
     let (orders, outgoing) = mpsc::channel(LINK_QUEUE);
-    let ended = orders.clone();
+    // Nobody but the leader keeps the sender: a link that it closes, or whose term is over, ends for the worker, too.
     let Some(link) = leader.join(hello, orders).await else { return Refusal::no_leader().into_response() };
     tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                report = said.next::<WorkerReport>() => match report {
-                    Some(report) => leader.tell(Message::Reported { link, report }).await,
-                    None => break,
-                },
-                () = ended.closed() => break,
-            }
+        while let Ok(Some(report)) = timeout(LONGEST_SILENCE, said.next::<WorkerReport>()).await {
+            leader.tell(Message::Reported { link, report }).await;
         }
         leader.tell(Message::Closed(link)).await;
     });
@@ -175,7 +169,7 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
                 changed = progress.changed() => if changed.is_err() { break },
             }
         }
-        door.node.roster.put(&hello.member, &hello.container, became);
+        door.node.roster.part(&hello, became);
     });
     stream(outgoing)
 }

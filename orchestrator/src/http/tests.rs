@@ -1,6 +1,7 @@
 //! Requests to an orchestrator, without a socket.
 
 mod forwarding;
+mod links;
 mod parameters;
 
 use std::sync::Arc;

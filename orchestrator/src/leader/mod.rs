@@ -21,6 +21,7 @@ mod links;
 mod logbook;
 mod outflow;
 mod progress;
+mod restore;
 mod specs;
 mod term;
 #[cfg(test)]

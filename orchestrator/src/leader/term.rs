@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_core::clock::Moment;
-use clb_core::input::{Input, LinkNo, Restored};
+use clb_core::input::{Input, LinkNo};
 use clb_core::output::FleetAction;
-use clb_core::{Cluster, Config, Restoration};
+use clb_core::{Cluster, Config};
 use clb_protocol::link::{ContainerIdentity, Welcome, WorkerOrder};
-use clb_protocol::{ContainerNo, Epoch, SubmissionSeq, TaskId};
+use clb_protocol::{ContainerNo, Epoch, TaskId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -22,11 +22,12 @@ use super::inbox::{Handle, Inbox, Submitted};
 use super::keeper::Keeper;
 use super::links::Links;
 use super::logbook::Logbook;
+use super::restore::restore;
 use super::specs::Specs;
 use crate::clock;
 use crate::journal::Journal;
 use crate::roster::Roster;
-use crate::store::{Committer, Done, Member, OpenTask, Recovered, Store, StoreError};
+use crate::store::{Committer, Done, Member, Recovered, Store, StoreError};
 
 /// The most messages that are handled before their changes are committed.
 const INBOX_BOUND: usize = 4_096;
@@ -34,8 +35,6 @@ const INBOX_BOUND: usize = 4_096;
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// How often the leader looks whether it is it that nobody reaches.
 const LOOK_AROUND_EVERY: Duration = Duration::from_millis(500);
-/// How many tasks are read from the store at once when a term begins.
-const RESTORED_AT_ONCE: usize = 10_000;
 /// How often every worker hears from the leader.
 const PING_EVERY: Duration = Duration::from_millis(clb_protocol::link::HEARTBEAT_MS);
 
@@ -124,7 +123,8 @@ impl Term {
         let epoch = beginning.welcome.epoch;
         let progress = watch::Sender::new(0);
         let (feed, news) = Feed::new(epoch);
-        let cluster = restore(beginning.config, beginning.recovered.cluster, &*store, &feed)?;
+        let watchdog = beginning.keeper.watchdog();
+        let cluster = restore(beginning.config, beginning.recovered.cluster, &*store, &feed, watchdog)?;
         let now = clock::now();
         let (handle, inbox) = Handle::new(
             Arc::clone(beginning.keeper.watchdog()),
@@ -171,7 +171,7 @@ impl Term {
         Ok((term, handle))
     }
 
-    /// Leads until the term is over.
+    /// Leads until the term is over. What comes seldom goes before the inboxes, which may never be empty.
     pub(crate) async fn run(mut self) -> End {
         let mut commit: Option<Commit> = None;
         let mut look_around = tokio::time::interval(LOOK_AROUND_EVERY);
@@ -207,20 +207,8 @@ impl Term {
                         Err(None) => not_before = Instant::now() + RETRY_AFTER,
                     }
                 }
-                _ = self.inbox.messages.recv_many(&mut messages, INBOX_BOUND),
-                    if !self.inbox.messages.is_closed() =>
-                {
-                    for message in messages.drain(..) {
-                        self.take_message(message, clock::now());
-                    }
-                    self.take_submissions();
-                }
-                Some(submission) = self.inbox.submissions.recv(), if self.takes_submissions() => {
-                    self.submit(submission, clock::now());
-                    self.take_submissions();
-                }
-                fetched = self.fetcher.fetched() => self.take_fetched(fetched, clock::now()),
                 current = self.keeper.fenced() => return End::Fenced(current),
+                fetched = self.fetcher.fetched() => self.take_fetched(fetched, clock::now()),
                 _ = look_around.tick() => {
                     if self.is_cut_off(clock::now()) {
                         self.journal.write("Hears neither workers nor a standby: hands over to one that does");
@@ -233,6 +221,16 @@ impl Term {
                     self.pending.ride();
                 }
                 () = until(deadline) => drop(self.handle(Input::TimePassed, clock::now())),
+                _ = self.inbox.messages.recv_many(&mut messages, INBOX_BOUND), if !self.stepping_down => {
+                    for message in messages.drain(..) {
+                        self.take_message(message, clock::now());
+                    }
+                    self.take_submissions();
+                }
+                Some(submission) = self.inbox.submissions.recv(), if self.takes_submissions() => {
+                    self.submit(submission, clock::now());
+                    self.take_submissions();
+                }
                 () = until(write_at) => {}
             }
         }
@@ -240,7 +238,7 @@ impl Term {
 
     /// Whether there is room for more tasks. When the store takes none, they are refused at once.
     fn takes_submissions(&self) -> bool {
-        self.pending.has_room() || self.trouble.is_some()
+        !self.stepping_down && (self.pending.has_room() || self.trouble.is_some())
     }
 
     /// Takes in the tasks that wait, as far as there is room for them.
@@ -353,30 +351,6 @@ impl Term {
         }
         for (link, done) in acks {
             self.links.send(link, WorkerOrder::Ack(done));
-        }
-    }
-}
-
-/// Reads every open task, page by page, so that none is held twice.
-fn restore(
-    config: Config,
-    recovered: Restored,
-    store: &dyn Store,
-    feed: &Feed,
-) -> Result<Cluster, StoreError> {
-    let epoch = recovered.epoch;
-    let mut restoration = Restoration::begin(config, recovered, clock::now());
-    let mut after = SubmissionSeq(0);
-    loop {
-        let page = store.open_tasks(epoch, after, RESTORED_AT_ONCE)?;
-        let Some(last) = page.last() else { return Ok(restoration.finish(clock::now())) };
-        after = last.task.seq;
-        let now = clock::now();
-        for OpenTask { task, group } in page {
-            if let Some(group) = group {
-                feed.resume(task.id, &group);
-            }
-            restoration.add(task, now);
         }
     }
 }

@@ -102,9 +102,18 @@ impl Bench {
 
     /// The worker that the leader asked for joins.
     pub(crate) async fn join(&mut self) -> Played {
-        let FleetAction::Create { worker, .. } = self.next_action().await else { panic!("no container") };
+        let hello = self.hello().await;
         let (orders, heard) = mpsc::channel(64);
-        let hello = WorkerHello {
+        let link = self.handle.join(hello, orders).await.unwrap();
+        let mut played = Played { handle: self.handle.clone(), link, heard };
+        assert!(matches!(played.hear().await, WorkerOrder::Welcome(_)));
+        played
+    }
+
+    /// What the worker that the leader asked for says first.
+    pub(crate) async fn hello(&mut self) -> WorkerHello {
+        let FleetAction::Create { worker, .. } = self.next_action().await else { panic!("no container") };
+        WorkerHello {
             worker,
             incarnation: Incarnation(uuid::Uuid::now_v7()),
             container: "c".into(),
@@ -113,11 +122,7 @@ impl Bench {
             stop_grace: 5.0,
             running: Vec::new(),
             finished: Vec::new(),
-        };
-        let link = self.handle.join(hello, orders).await.unwrap();
-        let mut played = Played { handle: self.handle.clone(), link, heard };
-        assert!(matches!(played.hear().await, WorkerOrder::Welcome(_)));
-        played
+        }
     }
 
     pub(crate) async fn end(&mut self) -> End {

@@ -109,6 +109,18 @@ async fn a_task_on_its_way_to_the_disk_is_known_to_nobody_who_asks_why_it_waits(
 }
 
 #[tokio::test]
+async fn a_leader_steps_down_though_callers_never_pause() {
+    let mut bench = Bench::start();
+    for _ in 0..4 {
+        let handle = bench.handle.clone();
+        tokio::spawn(async move { while handle.submit([Arc::new(task())]).await.is_some() {} });
+    }
+    while bench.handle.show().await.unwrap().tasks.queued < 100 {}
+    bench.handle.tell(Message::StepDown).await;
+    assert!(matches!(bench.end().await, End::SteppedDown));
+}
+
+#[tokio::test]
 async fn what_began_just_before_a_hand_over_is_on_record() {
     let mut bench = Bench::start();
     let mut worker = bench.join().await;

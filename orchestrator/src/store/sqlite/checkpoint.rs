@@ -22,8 +22,9 @@ use crate::store::Result;
 pub(super) const LOG_BYTES: u64 = 16 << 20;
 /// A log longer than this does not come to its beginning by itself.
 const TOO_LONG_BYTES: u64 = 2 * LOG_BYTES;
-/// So many pages in the log are new; more that are not in the file are held there by somebody who reads for long.
-const NEW_PAGES: i64 = 2_000;
+/// So many pages may be left to move while the writer waits: two megabytes. More that are not in the file are new, or
+/// held in the log by somebody who reads for long.
+const NEW_PAGES: i64 = 250;
 /// How long a commit may have to wait for the readers before it.
 const LONGEST_HOLD: Duration = Duration::from_millis(50);
 /// How often that may happen to one.
