@@ -5,6 +5,7 @@ pub(crate) mod asked;
 mod batch;
 mod cancel;
 mod cluster;
+pub(crate) mod completion;
 mod explain;
 mod filters;
 mod gaps;
@@ -31,11 +32,11 @@ pub(crate) mod values;
 mod wait;
 mod workers;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::connection::ClusterOptions;
-use crate::failure::{Done, Failure, OK};
+use crate::failure::{Done, OK};
 use crate::{healthcheck, serve};
 use output::Printer;
 
@@ -123,7 +124,7 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Ask the web page of this machine whether it is alive; ends with 0 or 1
     Healthcheck(healthcheck::HealthcheckOptions),
-    /// Print the completions for a shell
+    /// Print the completions for a shell, to be loaded at its start: source <(clb completions bash)
     Completions {
         /// Which shell
         shell: Shell,
@@ -143,7 +144,7 @@ impl CommandLine {
                 healthcheck::run(&options).await?;
                 Ok(OK)
             }
-            Command::Completions { shell } => completions(shell),
+            Command::Completions { shell } => completion::print_script(shell),
             command => command.ask(&self.cluster, printer).await,
         }
     }
@@ -182,15 +183,10 @@ impl Command {
     }
 }
 
-fn completions(shell: Shell) -> Done {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut CommandLine::command(), "clb", &mut script);
-    output::write(&script)?;
-    Ok::<u8, Failure>(OK)
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]

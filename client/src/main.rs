@@ -11,8 +11,13 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+fn main() -> ExitCode {
+    cli::completion::answer_a_shell();
+    run()
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     match cli::CommandLine::parse().run().await {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

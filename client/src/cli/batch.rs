@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clb_client::Client;
 use serde::Serialize;
 
+use super::completion;
 use super::interrupt::interruptible;
 use super::lines;
 use super::output::{Printer, document, remark, say};
@@ -27,10 +28,10 @@ pub(crate) struct BatchOptions {
     /// The group of the tasks that name none, from which follow the ids of those without: the same line at the
     /// same place of the same group is the same task, so a repetition submits only what is missing. When left
     /// out it follows from the content of the file, or is made up for standard input; it is printed
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", add = completion::group())]
     group: Option<String>,
     /// The pool of the tasks that name none
-    #[arg(long, value_name = "POOL")]
+    #[arg(long, value_name = "POOL", add = completion::pool())]
     pool: Option<String>,
     /// Wait until all of them have ended; the exit code is 1 when one of them failed
     #[arg(long)]

@@ -7,6 +7,7 @@ use clb_client::protocol::api::{TaskSelection, TaskView};
 use clb_client::protocol::task::{Argv, Changes};
 use clb_client::{Client, Error};
 
+use super::completion;
 use super::filters::Filters;
 use super::output::{Printer, document, json_line, remark, say};
 use super::progress::Progress;
@@ -42,7 +43,7 @@ pub(crate) struct RetryOptions {
 #[command(next_help_heading = "What to do otherwise")]
 struct ChangeOptions {
     /// The pool whose workers run it this time
-    #[arg(long, value_name = "POOL")]
+    #[arg(long, value_name = "POOL", add = completion::pool())]
     to_pool: Option<String>,
     /// How long one attempt may take: seconds, or as in 1h30m
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
@@ -51,7 +52,7 @@ struct ChangeOptions {
     #[arg(long, value_name = "N")]
     max_attempts: Option<u32>,
     /// Another command; its environment and its input stay as they were
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", value_hint = completion::WORD)]
     command: Vec<String>,
 }
 

@@ -4,8 +4,8 @@ use clb_client::protocol::PoolName;
 use clb_client::protocol::api::{TaskSelection, TaskState};
 use clb_client::{Client, TaskFilter};
 
-use super::absent;
 use super::values::{parse_pair, state};
+use super::{absent, completion};
 use crate::failure::Failure;
 
 /// See the module.
@@ -16,10 +16,10 @@ pub(super) struct Filters {
     #[arg(long, value_name = "STATE", value_parser = state())]
     state: Option<TaskState>,
     /// Only those of this pool
-    #[arg(long, value_name = "POOL")]
+    #[arg(long, value_name = "POOL", add = completion::pool())]
     pool: Option<String>,
     /// Only those of this group
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", add = completion::group())]
     group: Option<String>,
     /// Only those with this label; may be given several times
     #[arg(long = "label", value_name = "NAME=TEXT", value_parser = parse_pair)]

@@ -17,7 +17,6 @@ use clb_client::protocol::{OutcomeSeq, TaskId};
 use clb_client::{Client, Error};
 use futures::{StreamExt as _, stream};
 
-use super::asked;
 use super::batch::names::id_of;
 use super::held_up::told;
 use super::interrupt::interruptible;
@@ -26,6 +25,7 @@ use super::output::{Printer, remark};
 use super::placeholder::{self, Template};
 use super::progress::Progress;
 use super::task_options::{TaskOptions, made_up_group};
+use super::{asked, completion};
 use crate::failure::{BROKEN_PIPE, Done, Failure, REFUSED};
 use joblog::Joblog;
 use printing::Printing;
@@ -71,7 +71,7 @@ pub(crate) struct MapOptions {
     /// zsh and the like with -c) each place is one word whatever the line has in it, within quotes and without; a script
     /// that is nothing but {} runs the line. What reads its text as code otherwise (python3 -c, awk, ssh, eval, a script
     /// within the script) gets the line as it is: give it to that as an argument of its own, or lines may do what they like
-    #[arg(last = true, value_name = "COMMAND", required = true)]
+    #[arg(last = true, value_name = "COMMAND", required = true, value_hint = completion::WORD)]
     command: Vec<String>,
     #[command(flatten)]
     task: TaskOptions,

@@ -7,6 +7,7 @@ use clb_client::Client;
 use clb_client::protocol::api::PoolView;
 use serde::Serialize;
 
+use super::completion;
 use super::grid::{print_table, table};
 use super::output::{Printer, ago, document, memory, safe, say, state_cell, word};
 use super::values::parse_pool_name;
@@ -34,7 +35,7 @@ pub(crate) enum PoolCommand {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Name {
     /// The pool
-    #[arg(value_name = "POOL", value_parser = parse_pool_name)]
+    #[arg(value_name = "POOL", value_parser = parse_pool_name, add = completion::pool())]
     name: String,
 }
 

@@ -7,7 +7,6 @@ use clb_client::protocol::OutcomeSeq;
 use clb_client::protocol::api::{OutcomeView, TaskState, TaskView};
 use clb_client::protocol::task::{Exit, OutputStream};
 
-use super::absent;
 use super::gaps::{self, is_incomplete};
 use super::interrupt::interruptible;
 use super::output::{Printer, json_line, plain, remark, say, span, word, work, write};
@@ -15,6 +14,7 @@ use super::progress::Progress;
 use super::reason::reason;
 use super::submit::result_of;
 use super::values::end;
+use super::{absent, completion};
 use crate::failure::{Done, Failure};
 
 const HOLD: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ const COLUMNS: [&str; 21] = [
 #[derive(Debug, clap::Args)]
 pub(crate) struct ResultsOptions {
     /// Of this group
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", add = completion::group())]
     group: String,
     /// Print CSV (RFC 4180), one task a line
     #[arg(long, conflicts_with = "json")]

@@ -10,7 +10,6 @@ use clb_client::protocol::api::{TaskState, TaskView};
 use clb_client::protocol::task::{CommandResult, Exit, Kind, Number, Stdin, Work};
 use clb_client::{Client, Error};
 
-use super::asked;
 use super::gaps::is_incomplete;
 use super::held_up::told;
 use super::interrupt::interruptible;
@@ -18,6 +17,7 @@ use super::live::{self, Gaps};
 use super::output::{Printer, document, remark, say};
 use super::task_options::TaskOptions;
 use super::values::parse_seconds;
+use super::{asked, completion};
 use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED, NOT_THE_COMMAND, OK, TIMED_OUT, USAGE};
 
 const NO_NUMBERS: [Number; 2] = [Number::Integer(0), Number::Integer(0)];
@@ -50,6 +50,7 @@ pub(crate) struct SubmitOptions {
     #[arg(
         last = true,
         value_name = "COMMAND",
+        value_hint = completion::WORD,
         required_unless_present_any = ["sleep", "spin"],
         conflicts_with_all = ["sleep", "spin"]
     )]

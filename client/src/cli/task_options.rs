@@ -4,6 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clb_client::protocol::task::{Argv, Command, DEFAULT_POOL, RetryOn, RetryRequest, TaskRequest, Work};
 use clb_client::protocol::{TaskId, Timestamp};
 
+use super::completion;
 use super::values::{parse_number, parse_pair, parse_seconds, parse_time};
 use crate::failure::Failure;
 
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 #[command(next_help_heading = "Task")]
 pub(super) struct TaskOptions {
     /// The pool whose workers run it
-    #[arg(long, value_name = "POOL")]
+    #[arg(long, value_name = "POOL", add = completion::pool())]
     pub(super) pool: Option<String>,
     /// From -100 to 100; higher goes first
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -50,7 +51,7 @@ pub(super) struct TaskOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(super) not_before: Option<Timestamp>,
     /// What it belongs to
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", add = completion::group())]
     pub(super) group: Option<String>,
     /// What is noted on it; may be given several times
     #[arg(long = "label", value_name = "NAME=TEXT", value_parser = parse_pair)]

@@ -10,13 +10,13 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde::Serialize;
 
-use super::absent;
 use super::interrupt::interruptible;
 use super::output::{Printer, document, json_line, say};
 use super::progress::Progress;
 use super::submit::until_ended;
 use super::task_name::{TaskName, find_all};
 use super::values::parse_span;
+use super::{absent, completion};
 use crate::failure::{Done, Failure, OK, TASK_FAILED};
 
 /// How often a person sees anew how far a task is.
@@ -29,7 +29,7 @@ pub(crate) struct WaitOptions {
     #[arg(value_name = "ID", required_unless_present = "group")]
     ids: Vec<TaskName>,
     /// All tasks of this group
-    #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "ids", add = completion::group())]
     group: Option<String>,
     /// Only until the first of them has ended, which is printed; the exit code is 1 when it failed
     #[arg(long)]

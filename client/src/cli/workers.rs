@@ -3,6 +3,7 @@
 use clb_client::Client;
 use clb_client::protocol::api::WorkerView;
 
+use super::completion;
 use super::grid::{print_table, table};
 use super::output::{Printer, ago, document, memory, safe, state_cell, word};
 use crate::failure::{Done, Failure, OK};
@@ -11,7 +12,7 @@ use crate::failure::{Done, Failure, OK};
 #[derive(Debug, clap::Args)]
 pub(crate) struct WorkerName {
     /// The worker, as `clb workers` names it
-    #[arg(value_name = "WORKER")]
+    #[arg(value_name = "WORKER", add = completion::worker())]
     pub(super) name: String,
 }
 

@@ -129,15 +129,6 @@ async fn logs_are_the_output_of_a_command_and_the_log_lines_of_anything_else() {
 }
 
 #[tokio::test]
-async fn completions_know_the_commands_of_every_shell() {
-    for shell in ["bash", "zsh", "fish"] {
-        let done = ended(clb(&["completions", shell]).output().await.unwrap());
-        assert!(done.code == 0 && done.stdout.contains("explain"), "{shell}");
-        assert!(done.stdout.contains("succeeded"), "{shell}: the states are completed");
-    }
-}
-
-#[tokio::test]
 async fn the_live_view_says_that_it_needs_a_terminal() {
     let cluster = StandIns::start([Manner::Serves]).await;
     let done = run(&cluster, &["top"]).await;

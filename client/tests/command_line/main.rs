@@ -6,6 +6,7 @@
 mod asking;
 mod batches;
 mod changes;
+mod completing;
 mod gaps;
 mod mapping;
 mod names;

@@ -7,9 +7,9 @@ use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
-use super::super::asked;
 use super::super::output::remark;
 use super::super::values::{parse_pair, parse_pool_name, parse_seconds};
+use super::super::{asked, completion};
 use crate::failure::Failure;
 
 const NOT_FOUND: u16 = 404;
@@ -18,7 +18,7 @@ const NOT_FOUND: u16 = 404;
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetOptions {
     /// The pool
-    #[arg(value_name = "POOL", value_parser = parse_pool_name)]
+    #[arg(value_name = "POOL", value_parser = parse_pool_name, add = completion::pool())]
     name: String,
     /// Of which image its workers are
     #[arg(long)]
