@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_client::Client;
+use clb_door::{Limits, serve_until};
 use clb_outlet::Outlet;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -56,9 +57,36 @@ pub(crate) struct ServeOptions {
     /// Where browsers reach the database's pages
     #[arg(long, env = "CLB_DATABASE_URL", value_name = "URL", default_value = "http://127.0.0.1:3003")]
     database_url: String,
+    /// How many connections there may be at once, three quarters of them from one address
+    #[arg(
+        long,
+        env = "CLB_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 1_024,
+        value_parser = clap::value_parser!(u32).range(64..)
+    )]
+    connections: u32,
+    /// How many seconds the header of a request may take, from the connection's beginning or the last answer's end
+    #[arg(
+        long,
+        env = "CLB_HEADER_TIME",
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    header_time: u32,
     /// Which diagnostics to write, as a tracing filter
     #[arg(long, env = "CLB_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
+}
+
+impl ServeOptions {
+    fn limits(&self) -> Limits {
+        Limits {
+            connections: self.connections as usize,
+            header_time: Duration::from_secs(self.header_time.into()),
+        }
+    }
 }
 
 /// Why the page is not served.
@@ -114,7 +142,7 @@ pub(crate) async fn run(options: ServeOptions, client: Client) -> Result<(), Ser
         board: Board::default(),
         journal: Arc::clone(&journal),
         listings: Listings::default(),
-        hosts: KnownHosts::new(&options.cluster, options.hosts),
+        hosts: KnownHosts::new(&options.cluster, options.hosts.clone()),
         database_url: options.database_url.trim_end_matches('/').to_owned(),
         feeds: Arc::new(Semaphore::new(FEEDS)),
         ending: ending.clone(),
@@ -125,11 +153,9 @@ pub(crate) async fn run(options: ServeOptions, client: Client) -> Result<(), Ser
         tokio::spawn(journal::hand_in(Arc::clone(&journal), client.clone())),
     ];
     let mut told = ending.clone();
-    let serving =
-        axum::serve(listener, routes::routes(Arc::clone(&app))).with_graceful_shutdown(async move {
-            let _ = told.wait_for(|told| *told).await;
-        });
-    let mut serving = tokio::spawn(serving.into_future());
+    let told = async move { drop(told.wait_for(|told| *told).await) };
+    let routes = routes::routes(Arc::clone(&app));
+    let mut serving = tokio::spawn(serve_until(listener, routes, options.limits(), told));
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}

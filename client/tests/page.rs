@@ -14,6 +14,12 @@ use reqwest::header::{HeaderMap, LOCATION, ORIGIN};
 use reqwest::{Response, StatusCode};
 use serde_json::json;
 use stand_in::{Manner, StandIns};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Page {
     program: Child,
@@ -24,8 +30,13 @@ struct Page {
 impl Page {
     /// Starts `clb serve` on a free port.
     fn open(orchestrators: &[String]) -> Self {
+        Self::open_with(orchestrators, &[])
+    }
+
+    fn open_with(orchestrators: &[String], options: &[&str]) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_clb"))
             .args(["serve", "--listen", "127.0.0.1:0", "--url", &orchestrators.join(",")])
+            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -34,7 +45,9 @@ impl Page {
         // The pipe must not fill up.
         std::thread::spawn(move || lines.for_each(drop));
         let no_redirect = reqwest::redirect::Policy::none();
-        let browser = reqwest::Client::builder().no_proxy().redirect(no_redirect).build().unwrap();
+        // No connection is kept: the page may close one just when it is asked on it.
+        let browser = reqwest::Client::builder().no_proxy().redirect(no_redirect).pool_max_idle_per_host(0);
+        let browser = browser.build().unwrap();
         Self { program, address: served.unwrap(), browser }
     }
 
@@ -267,6 +280,26 @@ async fn told_to_end_it_ends_at_once_with_browsers_connected() {
     assert!(ended.success());
     assert!(told.elapsed() < Duration::from_secs(10), "long before an engine would kill it");
     cluster.until(|memory| memory.logs.iter().any(|line| line.contains("no longer served"))).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_say_what_it_wants_is_closed_and_the_page_goes_on() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    let page = Page::open_with(&cluster.urls(), &["--header-time", "1"]);
+    let mut feed = page.get("/events").await;
+    Page::hear(&mut feed, "worker-3").await;
+    let address = page.address.trim_start_matches("http://");
+    for begun in ["", "GET / HTTP/1.1\r\nhost: 127"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        assert_eq!(page.get("/healthz").await.status(), StatusCode::OK, "others are served meanwhile");
+        let mut rest = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it is never closed").unwrap();
+        assert!(!rest.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&rest));
+    }
+    let ended = json!({ "id": TaskId::now(), "state": "succeeded", "at": "2026-01-01T00:00:00Z" });
+    cluster.all[0].tell("1", "task", &ended);
+    Page::hear(&mut feed, "event: tasks").await;
 }
 
 #[tokio::test]

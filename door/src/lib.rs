@@ -8,4 +8,4 @@ mod serve;
 
 pub use guard::{check_site, check_token, show_token};
 pub use refusal::Refusal;
-pub use serve::{Limits, serve};
+pub use serve::{Limits, serve, serve_until};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -77,8 +78,28 @@ impl Drop for Place {
     }
 }
 
-/// Serves until it is aborted.
+/// Serves until it is aborted; connections live on.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits) {
+    accept(listener, router, limits, None).await;
+}
+
+/// Serves until it is told to end, and then until each connection has its last answer.
+pub async fn serve_until(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    told: impl Future<Output = ()>,
+) {
+    let connections = GracefulShutdown::new();
+    tokio::select! {
+        () = accept(listener, router, limits, Some(&connections)) => {}
+        () = told => {}
+    }
+    connections.shutdown().await;
+}
+
+/// The listener is closed when this is dropped.
+async fn accept(listener: TcpListener, router: Router, limits: Limits, ending: Option<&GracefulShutdown>) {
     let guests = Guests::default();
     let full = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
@@ -100,7 +121,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits) {
             drop(stream.try_write(full.as_bytes()));
             continue;
         };
-        tokio::spawn(attend(stream, router.clone(), limits.header_time, place));
+        tokio::spawn(attend(
+            stream,
+            router.clone(),
+            limits.header_time,
+            place,
+            ending.map(GracefulShutdown::watcher),
+        ));
     }
 }
 
@@ -109,7 +136,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn attend(stream: TcpStream, router: Router, header_time: Duration, place: Place) {
+async fn attend(
+    stream: TcpStream,
+    router: Router,
+    header_time: Duration,
+    place: Place,
+    ending: Option<Watcher>,
+) {
     // A connection without it is only slower.
     drop(stream.set_nodelay(true));
     let connection = http1::Builder::new()
@@ -117,7 +150,10 @@ async fn attend(stream: TcpStream, router: Router, header_time: Duration, place:
         .header_read_timeout(header_time)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     // How it ended concerns nobody: whoever was there has gone, or was too slow.
-    drop(connection.await);
+    match ending {
+        Some(ending) => drop(ending.watch(connection).await),
+        None => drop(connection.await),
+    }
     drop(place);
 }
 
@@ -134,14 +170,16 @@ mod tests {
     const HEADER_TIME: Duration = Duration::from_millis(300);
     const REQUEST: &[u8] = b"GET /now HTTP/1.1\r\nhost: a\r\n\r\n";
 
+    /// They take longer together than a header may.
+    fn pieces() -> impl futures::Stream<Item = io::Result<&'static str>> {
+        futures::stream::unfold(0, async |n| {
+            sleep(HEADER_TIME / 2).await;
+            (n < 4).then_some((Ok("piece"), n + 1))
+        })
+    }
+
     async fn at(connections: usize) -> std::net::SocketAddr {
-        let slow = async || {
-            let pieces = futures::stream::unfold(0, async |n| {
-                sleep(HEADER_TIME / 2).await;
-                (n < 4).then_some((Ok::<_, io::Error>("piece"), n + 1))
-            });
-            Body::from_stream(pieces)
-        };
+        let slow = async || Body::from_stream(pieces());
         let router = Router::new().route("/now", get(async || "now")).route("/slow", get(slow));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -174,6 +212,24 @@ mod tests {
         stream.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         let answer = rest_of(&mut stream).await;
         assert_eq!(answer.matches("piece").count(), 4, "{answer}");
+    }
+
+    #[tokio::test]
+    async fn told_to_end_it_finishes_what_it_answers_and_takes_no_more() {
+        let router = Router::new().route("/", get(async || Body::from_stream(pieces())));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let limits = Limits { connections: 10, header_time: PATIENCE * 2 };
+        let serving = tokio::spawn(serve_until(listener, router, limits, async { drop(told.await) }));
+        let mut answered = TcpStream::connect(address).await.unwrap();
+        answered.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        answered.read_u8().await.unwrap();
+        tell.send(()).unwrap();
+        let answer = rest_of(&mut answered).await;
+        assert_eq!(answer.matches("piece").count(), 4, "{answer}");
+        timeout(PATIENCE, serving).await.expect("it goes on serving").unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "it still listens");
     }
 
     #[tokio::test]
