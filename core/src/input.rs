@@ -108,7 +108,7 @@ pub enum Input {
         /// Which attempt of it.
         attempt: AttemptNo,
     },
-    /// An order was not sent, because what the worker has to know can be read never again.
+    /// An order was not sent, because what the worker has to know can never be read again.
     OrderUnreadable {
         /// To which worker.
         link: LinkNo,

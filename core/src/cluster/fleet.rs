@@ -8,7 +8,7 @@ use clb_protocol::{AttemptNo, ContainerId, TaskId, WorkerId};
 
 use crate::clock::Moment;
 use crate::fleet::{Course, Held, Link, Remains, Slot, Stage, Standing, Worker, is_by_hand, judge};
-use crate::input::SeenWorker;
+use crate::input::{LinkNo, SeenWorker};
 use crate::output::{Change, FleetAction, Note, Order, Output};
 use crate::pool::Image;
 
@@ -332,7 +332,7 @@ impl Cluster {
 
     /// Ends attempts that outran their timeout and whose worker did not say so in time.
     fn expire_attempts(&mut self, now: Moment, out: &mut Output) {
-        let mut late: Vec<(TaskId, AttemptNo, u64, Option<crate::input::LinkNo>)> = Vec::new();
+        let mut late: Vec<(TaskId, AttemptNo, u64, Option<LinkNo>)> = Vec::new();
         for worker in self.slots.values().filter_map(Slot::worker) {
             for (id, Held { attempt, since }) in &worker.running {
                 let Some(task) = self.tasks.get(id) else { continue };

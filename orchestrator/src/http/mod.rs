@@ -89,7 +89,7 @@ impl Door {
         let store = Arc::clone(&self.node.store);
         match tokio::task::spawn_blocking(move || query(&*store)).await {
             Ok(result) => Ok(result?),
-            Err(_) => Err(Refusal::no_leader()),
+            Err(_) => Err(Refusal::unavailable("The store could not be asked; send the request again.")),
         }
     }
 

@@ -10,7 +10,8 @@ use clb_protocol::link::{ContainerIdentity, WorkerOrder};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-/// How many lines may wait for a worker; it has a few in a second.
+/// How many lines may wait for a worker. One that takes nothing in gives no results either, and so gets no more than
+/// its slots, a line each, and the lines that everybody gets.
 pub(crate) const QUEUE: usize = 1_024;
 
 #[derive(Debug)]

@@ -33,7 +33,7 @@ use crate::store::{Committer, Done, Member, Recovered, Store, StoreError};
 const INBOX_BOUND: usize = 4_096;
 /// How long a failed commit rests before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
-/// How often the leader looks whether it is it that nobody reaches.
+/// How often the leader looks whether it is cut off from everybody.
 const LOOK_AROUND_EVERY: Duration = Duration::from_millis(500);
 /// How often every worker hears from the leader.
 const PING_EVERY: Duration = Duration::from_millis(clb_protocol::link::HEARTBEAT_MS);

@@ -170,7 +170,7 @@ pub struct TaskView {
     /// The ended task whose work it does again.
     #[serde(default)]
     pub replay_of: Option<TaskId>,
-    /// The task that does its work again; the last one that way stands for it.
+    /// The task that does its work again, its replay. The last of a chain of replays stands for all of them.
     #[serde(default)]
     pub replayed_by: Option<TaskId>,
     /// What it gave; a command that failed or timed out has one beside its error.
