@@ -238,6 +238,21 @@ async fn a_joblog_notes_what_was_printed_and_another_run_goes_on_behind_it() {
 }
 
 #[tokio::test]
+async fn lines_that_are_passed_over_take_no_room_from_those_before_them() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.employ(shell);
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let printed = (2..=599).map(|place| format!("{place}\tworker-1\t0\t0\t0\t0\t0\t0\techo\n"));
+    std::fs::write(&log, printed.collect::<String>()).unwrap();
+    let arguments = ["map", "-k", "-j", "4", "--group", "g", "--joblog", log.to_str().unwrap(), "--resume"];
+    let arguments = [&arguments[..], &["--", "echo"]].concat();
+    let done = run_with_input(&cluster, &arguments, &numbers(601)).await;
+    assert_eq!((done.code, done.stdout.as_str()), (0, "0\n599\n600\n"), "{done:?}");
+    assert!(done.stderr.contains("3 succeeded, 0 failed; 598 were passed over"), "{done:?}");
+}
+
+#[tokio::test]
 async fn another_command_is_another_task_and_another_option_a_conflict_that_is_told_once() {
     let cluster = StandIns::start([Manner::Serves]).await;
     cluster.employ(shell);

@@ -74,10 +74,10 @@ impl Printing {
 
     /// Whether the output of this place was printed by a run before; it is passed over then.
     pub(super) fn pass_over(&mut self, place: u64) -> Result<bool, Failure> {
-        let was_printed = self.joblog.as_ref().is_some_and(|joblog| joblog.has(place + 1));
+        let was_printed = self.was_printed(place);
         if was_printed {
             self.counts.passed_over += 1;
-            self.leave_out(place)?;
+            self.go_on()?;
         }
         Ok(was_printed)
     }
@@ -116,13 +116,20 @@ impl Printing {
     }
 
     fn go_on(&mut self) -> Result<(), Failure> {
-        while let Some(ended) = self.early.remove(&self.next) {
-            self.next += 1;
-            if let Some((job, task)) = ended {
-                self.print(&job, &task)?;
+        loop {
+            match self.early.remove(&self.next) {
+                Some(Some((job, task))) => self.print(&job, &task)?,
+                Some(None) => {}
+                // It is in no one's way, so it takes no room among those that wait.
+                None if self.was_printed(self.next) => {}
+                None => return Ok(()),
             }
+            self.next += 1;
         }
-        Ok(())
+    }
+
+    fn was_printed(&self, place: u64) -> bool {
+        self.joblog.as_ref().is_some_and(|joblog| joblog.has(place + 1))
     }
 
     fn print(&mut self, job: &Job, task: &TaskView) -> Result<(), Failure> {
