@@ -56,8 +56,8 @@ pub(crate) struct MapOptions {
     /// Note each line whose output was printed in this file, in the format of GNU parallel
     #[arg(long, value_name = "FILE")]
     joblog: Option<PathBuf>,
-    /// Pass over the lines that the joblog has from a run before that was interrupted: nothing of them is printed again,
-    /// and with its --group nothing runs again that was on its way
+    /// Pass over the lines that the joblog has from a run before that was interrupted, also those that failed: nothing of
+    /// them is printed again, and with its --group nothing runs again that was on its way
     #[arg(long, requires_all = ["joblog", "group"])]
     resume: bool,
     /// What stands for the line, instead of {}: for a command that has {} for itself
@@ -65,12 +65,13 @@ pub(crate) struct MapOptions {
     replace: String,
     /// The program and its arguments: {} stands for the line, {.} for it without its extension, {/} for its
     /// last part, {//} for its folder, {/.} for the last part without extension, {#} for its number. Without
-    /// any of these the line is the last argument. Empty lines are passed over.
+    /// any of these the line is the last argument. Empty lines are skipped.
     ///
     /// No shell is involved unless it is named: sh -c 'gzip -c {} | wc -c'. In the script of a shell (sh, bash, dash, ksh,
-    /// zsh and the like with -c) each place is one word whatever the line has in it, within quotes and without; a script
-    /// that is nothing but {} runs the line. What reads its text as code otherwise (python3 -c, awk, ssh, eval, a script
-    /// within the script) gets the line as it is: give it to that as an argument of its own, or lines may do what they like
+    /// zsh and the like with -c) each place is one word whatever the line has in it, within quotes and without; where a
+    /// shell would run it all the same (arithmetic, let, trap) it is refused, and a script that is nothing but {} runs the
+    /// line. What takes a text for code gets the line as it is: python3 -c, awk, ssh, and within a script eval, arithmetic
+    /// on a variable and a further script. Give it the line as an argument, or lines may do what they like
     #[arg(last = true, value_name = "COMMAND", required = true, value_hint = completion::WORD)]
     command: Vec<String>,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 mod script;
 
 use crate::failure::Failure;
-use script::{Script, place_of_script};
+use script::{Script, is_script, other_shell, unknown_rules};
 
 /// A part of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +50,20 @@ pub(super) struct Template {
 impl Template {
     /// Words without any place get one behind them; `line` is how that of the whole line is written.
     pub(super) fn new(words: &[String], line: &str) -> Result<Self, Failure> {
-        let script = place_of_script(words);
         let mut split: Vec<Vec<Part>> = words.iter().map(|word| parts(word, line)).collect();
         if split.iter().flatten().all(|part| matches!(part, Part::Text(_))) {
             split.push(vec![Part::Line]);
         }
-        let words = split.into_iter().enumerate().map(|(place, parts)| match script {
+        let words = split.into_iter().enumerate().map(|(place, parts)| {
             // A script that is nothing but the line is meant to be run.
-            Some((at, shell)) if at == place && parts != [Part::Line] && has_place(&parts) => {
-                Script::new(parts, shell).map(Word::Script)
+            if parts == [Part::Line] || !has_place(&parts) {
+                return Ok(Word::Plain(parts));
             }
-            _ => Ok(Word::Plain(parts)),
+            match other_shell(words, place) {
+                Some(shell) => Err(unknown_rules(shell)),
+                None if is_script(words, place) => Script::new(parts).map(Word::Script),
+                None => Ok(Word::Plain(parts)),
+            }
         });
         Ok(Self { words: words.collect::<Result<_, Failure>>()? })
     }

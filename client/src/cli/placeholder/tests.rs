@@ -110,6 +110,10 @@ fn a_script_is_found_behind_the_options_of_a_shell_and_behind_other_programs() {
         &["bash", "--norc", "--rcfile", "f", "+O", "extglob", "-c", "--", "x {}"],
         &["env", "A=b", "timeout", "5", "/usr/bin/dash", "-c", "x {}"],
         &["busybox", "sh", "-c", "x {}"],
+        &["bash-5.2", "-c", "x {}"],
+        &["ksh93", "-c", "x {}"],
+        &["rbash", "-c", "x {}"],
+        &["sh", "-c", "cd /srv; exec \"$@\"", "sh", "bash", "-c", "x {}"],
     ] {
         assert!(quoted(words), "{words:?}");
     }
@@ -135,6 +139,23 @@ fn a_line_that_is_the_whole_script_is_run() {
 fn where_a_line_cannot_be_quoted_it_is_refused() {
     for words in [
         ["fish", "-c", "echo {}"],
+        ["fish", "--command", "echo {}"],
+        ["nu", "--no-newline", "--commands=echo {}"],
+        ["pwsh", "-Command", "echo {}"],
+        ["powershell", "-Command", "echo {}"],
+        ["rc", "-c", "echo {}"],
+        ["bash", "-c", "echo $(( {} * 2 ))"],
+        ["bash", "-c", "echo \"$(( {} * 2 ))\""],
+        ["bash", "-c", "(( {} )) && echo"],
+        ["bash", "-c", "echo $((1)+{}+(2))"],
+        ["bash", "-c", "echo $(( $(echo '{}') ))"],
+        ["bash", "-c", "echo $[ {} ]"],
+        ["bash", "-c", "[[ {} -gt 3 ]]"],
+        ["bash", "-c", "if [[ -n x && 3 -lt {} ]]; then echo; fi"],
+        ["bash", "-c", "let x={}"],
+        ["sh", "-c", "trap \"rm -f {}.tmp\" EXIT; sleep 1"],
+        ["sh", "-c", "if true; then trap 'cd /; rm \"{}\"' EXIT; fi"],
+        ["sh", "-c", "trap \"$(echo a; echo {})\" EXIT"],
         ["sh", "-c", "cat <<E\n{}\nE"],
         ["sh", "-c", "echo \\{}"],
         ["sh", "-c", "echo \"\\{}\""],
@@ -142,7 +163,19 @@ fn where_a_line_cannot_be_quoted_it_is_refused() {
         let refused = Template::new(&words.map(str::to_owned), LINE).unwrap_err().to_string();
         assert!(refused.contains("give the line as an argument"), "{refused}");
     }
-    for script in ["cat <<< {}", "echo $'it\\'s {}'", "echo '<<' {}", "echo \\\\{}"] {
+    for script in [
+        "cat <<< {}",
+        "echo $'it\\'s {}'",
+        "echo '<<' {}",
+        "echo \\\\{}",
+        "echo $((1<<3)) {}",
+        "echo $(( {#} * 2 )) {}",
+        "(cd /; (echo {}))",
+        "[[ -f {} && a == {} ]] && [ 1 -lt 3 ]",
+        "[[ $# -gt 3 ]] || echo {}",
+        "trap 'echo over' EXIT; echo {}",
+        "echo trap {}",
+    ] {
         Template::new(&["bash", "-c", script].map(str::to_owned), LINE).unwrap();
     }
 }
