@@ -7,9 +7,15 @@ use clb_client::protocol::task::FieldError;
 /// More pools than these are not named.
 const MOST_POOLS: usize = 12;
 const INVALID: u16 = 422;
+/// The pool of a replay.
+pub(crate) const CHANGED_POOL: &str = "/changes/pool";
 
 /// The option for a field, by its JSON pointer or the name of a query parameter.
 pub(crate) fn option(pointer: &str) -> String {
+    let pointer = match pointer.strip_prefix("/changes") {
+        Some("/pool") => return "--to-pool".to_owned(),
+        changed => changed.unwrap_or(pointer),
+    };
     let mut parts = pointer.trim_start_matches(['/', '?']).split('/');
     let (field, rest) = (parts.next().unwrap_or_default(), parts.next());
     let rest = rest.map(|key| key.replace("~1", "/").replace("~0", "~"));
@@ -50,7 +56,11 @@ pub(crate) fn of_every_task(entry: &BatchEntry) -> Option<&[FieldError]> {
 
 /// Names the pools that there are where the one that was asked for is not among them.
 pub(crate) async fn name_pools(client: &Client, pool: &str, errors: &mut [FieldError]) {
-    let Some(error) = errors.iter_mut().find(|error| error.pointer == "/pool") else { return };
+    let Some(error) =
+        errors.iter_mut().find(|error| ["/pool", CHANGED_POOL].contains(&error.pointer.as_str()))
+    else {
+        return;
+    };
     // Without them the error still says what is wrong.
     let Ok(pools) = client.pools().await else { return };
     let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
@@ -70,6 +80,9 @@ mod tests {
     fn fields_are_called_as_they_were_typed() {
         for (pointer, typed) in [
             ("/pool", "--pool"),
+            ("/changes/pool", "--to-pool"),
+            ("/changes/max_attempts", "--max-attempts"),
+            ("/changes/command/0", "the program"),
             ("/max_attempts", "--max-attempts"),
             ("/retry/max_delay", "--retry-max-delay"),
             ("/retry/max_attempts", "--max-attempts"),

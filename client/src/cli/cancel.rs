@@ -93,7 +93,7 @@ pub(super) async fn retry(options: RetryOptions, client: &Client, printer: Print
     let RetryOptions { choose, changes } = options;
     let changes = changes.changes();
     if choose.dry_run {
-        return preview::retry(&choose, client, printer).await;
+        return preview::retry(&choose, &changes, client, printer).await;
     }
     if choose.ids.is_empty() {
         return retry_all(&choose.filters, &changes, client, printer).await;

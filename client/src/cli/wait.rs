@@ -77,7 +77,12 @@ async fn for_any_in(group: &str, client: &Client, printer: Printer) -> Done {
     absent::check_group(group, client).await?;
     let progress = Progress::of_waiting();
     progress.say(&format!("waits for the first of {group}"));
-    let first = pin!(client.group_outcomes(group, OutcomeSeq(0))).next().await.transpose()?;
+    let mut outcomes = pin!(client.group_outcomes(group, OutcomeSeq(0)));
+    let mut first = outcomes.next().await.transpose()?;
+    // A replay stands for what it replays.
+    while first.as_ref().is_some_and(|outcome| outcome.task.replayed_by.is_some()) {
+        first = outcomes.next().await.transpose()?;
+    }
     progress.finish();
     first.map_or(Ok(OK), |outcome| tell(&outcome.task, printer))
 }

@@ -165,4 +165,19 @@ async fn waiting_for_any_ends_with_the_first() {
     assert_eq!((done.code, done.stdout), (1, format!("{bad} failed\n")));
     let group = run(&cluster, &["wait", "--any", "--group", "g"]).await;
     assert_eq!((group.code, group.stdout), (1, format!("{bad} failed\n")));
+
+    run(&cluster, &["retry", "--to-pool", "big", &bad]).await;
+    let replay = id_of(&cluster, 2);
+    let waiting = clb_of(&cluster, &["wait", "--any", "--group", "g"]).spawn().unwrap();
+    let asked = cluster.all[0].asked().len();
+    let is_asked = |what: &String| what == "GET /api/v1/outcomes";
+    cluster.until(|_| cluster.all[0].asked()[asked..].iter().any(is_asked)).await;
+    cluster.memory().run(&replay, |_, _| (0, String::new(), String::new()));
+    cluster.changed();
+    let done = finish(waiting).await;
+    assert_eq!(
+        (done.code, done.stdout),
+        (0, format!("{replay} succeeded\n")),
+        "its replay stands for what failed"
+    );
 }

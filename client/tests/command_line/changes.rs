@@ -58,10 +58,40 @@ async fn a_dry_run_lists_what_would_be_done_and_does_nothing() {
     }
     assert_eq!(states(&cluster), ["failed", "queued"]);
     assert_eq!(cluster.memory().orders, [Value::Null; 0]);
-    assert_eq!(run(&cluster, &["cancel", "--dry-run", "--state", "failed"]).await.code, 2);
-    assert_eq!(run(&cluster, &["retry", "--dry-run", "--state", "queued"]).await.code, 2);
+    for arguments in
+        [["cancel", "--dry-run", "--state", "failed"], ["retry", "--dry-run", "--state", "queued"]]
+    {
+        let done = run(&cluster, &arguments).await;
+        assert!(done.code == 4 && done.stderr.contains("refused: --state: must be"), "{done:?}");
+    }
 
     run(&cluster, &["retry", &failed]).await;
     let done = run(&cluster, &["retry", "--dry-run", &failed]).await;
     assert!(done.stderr.contains("was replayed already"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_dry_run_minds_the_changes() {
+    let (cluster, failed) = with_one_that_failed().await;
+    run(&cluster, &["pool", "set", "big", "--image", "python"]).await;
+    let sleep = run(&cluster, &["submit", "--group", "g", "--sleep", "1"]).await.stdout.trim().to_owned();
+    cluster.memory().end(&sleep, "failed");
+    for choice in [&["--group", "g"][..], &[&failed, &sleep]] {
+        let would = async |changes: &[&str]| {
+            run(&cluster, &[&["retry", "--dry-run"], choice, changes].concat()).await
+        };
+        let done = would(&["--to-pool", "big"]).await;
+        assert!(done.code == 0 && done.stderr.contains("2 tasks would be replayed"), "{done:?}");
+        let done = would(&["--", "echo", "other"]).await;
+        assert!(done.stderr.contains("1 task would be") && !done.stdout.contains(&sleep), "{done:?}");
+        let done = would(&["--to-pool", "nope"]).await;
+        assert!(done.code == 4 && done.stderr.contains("--to-pool: there is no pool \"nope\""), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_change_is_called_as_it_was_typed() {
+    let (cluster, failed) = with_one_that_failed().await;
+    let done = run(&cluster, &["retry", "--to-pool", "nope", &failed]).await;
+    assert!(done.code == 4 && done.stderr.contains("--to-pool: there is no such pool"), "{done:?}");
 }

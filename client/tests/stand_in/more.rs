@@ -43,6 +43,11 @@ async fn replay(State(face): State<Face>, Path(id): Path<String>, Json(body): Js
     let mut memory = face.shared.memory.lock().unwrap();
     match memory.tasks.iter().find(|task| task["id"] == *id).cloned() {
         None => problem(404, "no such task"),
+        Some(_) if body["changes"]["pool"] == "nope" => {
+            let errors = json!([{ "pointer": "/changes/pool", "detail": "there is no such pool" }]);
+            let body = json!({ "type": "about:blank", "title": "Problem", "status": 422, "detail": "not valid", "errors": errors });
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+        }
         Some(task) if task["state"] == "queued" => problem(409, "the task has not ended"),
         Some(task) => (StatusCode::CREATED, Json(memory.do_again(&task, &body["changes"]))).into_response(),
     }

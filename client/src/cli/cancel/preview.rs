@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use clb_client::Client;
 use clb_client::protocol::TaskId;
 use clb_client::protocol::api::{TaskState, TaskView};
+use clb_client::protocol::task::{Changes, FieldError, Kind};
 
+use super::super::asked::{CHANGED_POOL, name_pools};
 use super::super::list::Listing;
 use super::super::output::{Printer, remark};
 use super::super::task_name::find_all;
@@ -20,20 +22,43 @@ pub(super) async fn cancel(options: &ChooseOptions, client: &Client, printer: Pr
     let is_open = |task: &TaskView| !task.state.has_ended();
     let states = match options.filters.list(PAGE).state {
         Some(state) if open.contains(&state) => vec![state],
-        Some(_) => return Err(Failure::Usage("only queued and running tasks can be cancelled".to_owned())),
+        Some(_) => return Err(wrong("/state", "must be queued or running")),
         None => open.to_vec(),
     };
     preview(options, &states, is_open, "cancelled", client, printer).await
 }
 
-/// Lists those that have ended and have no replay.
-pub(super) async fn retry(options: &ChooseOptions, client: &Client, printer: Printer) -> Done {
+/// Lists those that have ended, have no replay and can be changed so.
+pub(super) async fn retry(
+    options: &ChooseOptions,
+    changes: &Changes,
+    client: &Client,
+    printer: Printer,
+) -> Done {
     let state = options.filters.list(PAGE).state.unwrap_or(TaskState::Failed);
     if !state.has_ended() {
-        return Err(Failure::Usage("only tasks that have ended can be replayed".to_owned()));
+        return Err(wrong("/state", "must be succeeded, failed or cancelled"));
     }
-    let can_be = |task: &TaskView| task.state.has_ended() && task.replayed_by.is_none();
+    if let Some(pool) = &changes.pool {
+        check_pool(pool, client).await?;
+    }
+    let can_change = |task: &TaskView| changes.command.is_none() || task.kind == Kind::Command;
+    let can_be = |task: &TaskView| task.state.has_ended() && task.replayed_by.is_none() && can_change(task);
     preview(options, &[state], can_be, "replayed", client, printer).await
+}
+
+/// The refusal that the cluster would give.
+fn wrong(pointer: &str, detail: &str) -> Failure {
+    Failure::Asked(vec![FieldError::at(pointer, detail)])
+}
+
+async fn check_pool(name: &str, client: &Client) -> Result<(), Failure> {
+    if client.pools().await?.iter().any(|pool| pool.name.as_str() == name) {
+        return Ok(());
+    }
+    let mut errors = vec![FieldError::at(CHANGED_POOL, "there is no such pool")];
+    name_pools(client, name, &mut errors).await;
+    Err(Failure::Asked(errors))
 }
 
 async fn preview(
@@ -60,7 +85,7 @@ async fn preview(
         match (is_meant(&task), task.replayed_by) {
             (true, _) => listing.print(&[task])?,
             (false, Some(replay)) => remark(format!("{id} was replayed already, as {replay}")),
-            (false, None) => remark(format!("{id} is {}", task.state.as_str())),
+            (false, None) => remark(format!("{id} is a {} {}", task.state.as_str(), task.kind.as_str())),
         }
     }
     let count = listing.count;
@@ -80,6 +105,7 @@ async fn all(
 ) -> Result<(), Failure> {
     let mut filter = options.filters.list(PAGE);
     filter.state = Some(state);
+    filter.is_replayed = Some(false);
     loop {
         let mut page = client.tasks(&filter).await?;
         page.tasks.retain(|task| is_meant(task) && seen.insert(task.id));
