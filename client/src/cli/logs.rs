@@ -60,6 +60,9 @@ pub(super) async fn run(options: &LogsOptions, client: &Client, printer: Printer
     let ids = find_all(&options.names, client).await?;
     match ids[..] {
         [id] if stream.is_none() => of_one(id, options.follow, client, printer).await,
+        [_] if printer.is_json => {
+            Err(Failure::Usage("--json gives log lines, not --stdout or --stderr".to_owned()))
+        }
         _ if printer.is_json => Err(Failure::Usage(
             "--json is for one task; the outputs of many are in `clb list --json`".to_owned(),
         )),

@@ -94,6 +94,19 @@ async fn logs_show_where_the_gap_is_and_a_table_how_large() {
         assert_eq!(run(&cluster, whole).await.code, 0, "{whole:?}");
     }
 
+    let again = run(&cluster, &["submit", "--group", "again", "--", "slow"]).await.stdout.trim().to_owned();
+    for (attempt, code) in [(Value::Null, 0), (json!(1), 125)] {
+        cluster.memory().tasks[1]["attempt"] = attempt;
+        for arguments in [&["logs", "--stderr", &again, &id][..], &["logs", "--stdout", "--group", "again"]] {
+            let done = run(&cluster, arguments).await;
+            assert_eq!(done.code, code, "{arguments:?}: {}", done.stderr);
+            assert!(done.stdout.contains(&format!("==> {again}")), "{}", done.stdout);
+        }
+    }
+    cluster.memory().end(&again, "succeeded");
+    let done = run(&cluster, &["logs", "--group", "again"]).await;
+    assert_eq!(done.code, 125, "its result cannot be read: {}", done.stderr);
+
     let done = run(&cluster, &["results", "--group", "g", "--csv"]).await;
     assert_eq!(done.code, 125, "{}", done.stderr);
     let mut reader = csv::Reader::from_reader(done.stdout.as_bytes());

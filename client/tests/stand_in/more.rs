@@ -106,6 +106,9 @@ async fn output(State(face): State<Face>, Path(id): Path<String>, Query(query): 
                 let text = task["result"][&query["stream"]].as_str().unwrap_or_default().to_owned();
                 return text.into_response();
             }
+            Some(task) if task["state"] == "queued" && !query.contains_key("follow") => {
+                return problem(404, "there is no output");
+            }
             Some(task) if !query.contains_key("follow") => {
                 return task["live"][&query["stream"]]
                     .as_str()

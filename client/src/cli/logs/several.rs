@@ -5,11 +5,11 @@ use std::pin::pin;
 use clb_client::protocol::TaskId;
 use clb_client::protocol::api::TaskView;
 use clb_client::protocol::task::{Kind, Output, missing};
-use clb_client::{Client, OutputStream};
+use clb_client::{Client, Error, OutputStream};
 use futures::StreamExt as _;
 
 use super::super::filters::Filters;
-use super::super::gaps::code_of;
+use super::super::gaps::{code_of, is_incomplete};
 use super::super::output::{say, what, write};
 use super::super::reason::reason;
 use super::super::submit::result_of;
@@ -17,6 +17,7 @@ use crate::failure::{Done, Failure, OK};
 
 /// An output may have 1 MiB.
 const PAGE: u32 = 20;
+const NOT_FOUND: u16 = 404;
 
 /// Those of all commands that fit, newest first.
 pub(super) async fn of_all(filters: &Filters, stream: Option<OutputStream>, client: &Client) -> Done {
@@ -66,10 +67,10 @@ pub(super) async fn print_stream(
     task: &TaskView,
     stream: Option<OutputStream>,
 ) -> Result<bool, Failure> {
-    let mut has_gap = false;
+    let result = result_of(task);
+    let mut has_gap = result.is_none() && is_incomplete(task);
     let streams = [OutputStream::Stdout, OutputStream::Stderr];
     for stream in streams.into_iter().filter(|own| stream.is_none_or(|wanted| wanted == *own)) {
-        let result = result_of(task);
         let output = result.as_ref().map(|result| match stream {
             OutputStream::Stdout => &result.stdout,
             OutputStream::Stderr => &result.stderr,
@@ -78,7 +79,14 @@ pub(super) async fn print_stream(
         let bytes = match output {
             Some(output) => whole(output),
             None if task.state.has_ended() || task.kind != Kind::Command => Vec::new(),
-            None => written_so_far(client, task.id, stream).await?,
+            None => match written_so_far(client, task.id, stream).await {
+                // It waits again, and what it wrote before is not kept any more.
+                Err(Failure::Client(Error::Refused { problem })) if problem.status == NOT_FOUND => {
+                    has_gap |= task.attempt.is_some();
+                    Vec::new()
+                }
+                written => written?,
+            },
         };
         write(&bytes)?;
         if bytes.last().is_some_and(|last| *last != b'\n') {
