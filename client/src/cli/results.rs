@@ -76,7 +76,10 @@ pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Print
     let mut after = OutcomeSeq(options.after);
     match absent::check_group(&options.group, client).await {
         // Its first task may be submitted in a moment.
-        Err(Failure::NotFound(detail)) if options.follow => remark(format!("{detail} It is waited for")),
+        Err(Failure::NotFound(detail)) if options.follow => {
+            remark(detail);
+            remark("waiting for its first task");
+        }
         checked => checked?,
     }
     if options.csv {

@@ -58,7 +58,10 @@ async fn the_results_of_a_group_to_come_can_be_followed() {
     assert_eq!(crate::program::written(&mut child, 8).await, "{\"seq\":2");
     interrupt(&child);
     let done = finish(child).await;
-    assert!(done.code == 130 && done.stderr.contains("no task is in the group"), "{done:?}");
+    assert_eq!(done.code, 130, "{done:?}");
+    let said: Vec<&str> = done.stderr.lines().take(2).collect();
+    assert!(said[0].starts_with("clb: no task is in the group \"later\"; "), "{done:?}");
+    assert_eq!(said[1], "clb: waiting for its first task");
 }
 
 #[tokio::test]
