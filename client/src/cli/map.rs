@@ -110,13 +110,15 @@ struct Map<'a> {
 /// Maps all lines.
 pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Printer) -> Done {
     let group = options.task.group.get_or_insert_with(|| made_up_group("map")).clone();
+    // A joblog begins anew only for a command that can be run.
+    let template = Template::new(&options.command, &options.replace)?;
     let joblog = options.joblog.as_deref().map(|path| Joblog::open(path, options.resume)).transpose()?;
     let (watched, progress) = (Cell::new(None), Progress::of_tasks_so_far());
     let mut map = Map {
         client,
         options: &options,
         group: &group,
-        template: Template::new(&options.command, &options.replace)?,
+        template,
         ready: VecDeque::new(),
         open: HashMap::new(),
         watched: &watched,
