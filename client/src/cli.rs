@@ -163,7 +163,7 @@ impl Command {
             Self::Submit(options) => submit::run(options, &client, printer).await,
             Self::Batch(options) => batch::run(options, &client, printer).await,
             Self::Map(options) => map::run(options, &client, printer).await,
-            Self::Wait(options) => wait::run(options, &client, printer).await,
+            Self::Wait(options) => Box::pin(wait::run(options, &client, printer)).await,
             Self::Results(options) => results::run(options, &client, printer).await,
             Self::List(options) => list::run(options, &client, printer).await,
             Self::Show(options) => show::run(&options, &client, printer).await,
