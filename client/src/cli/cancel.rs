@@ -22,7 +22,7 @@ pub(crate) struct ChooseOptions {
     /// The tasks, by their ids or the beginnings or ends of them
     #[arg(value_name = "ID", conflicts_with_all = ["state", "pool", "group", "labels"])]
     pub(super) ids: Vec<TaskName>,
-    /// Only list those to which it would be done
+    /// Only list the tasks that would be affected
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(crate) struct RetryOptions {
 
 /// See [`Changes`].
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What to do otherwise")]
+#[command(next_help_heading = "Changes")]
 struct ChangeOptions {
     /// The pool whose workers run it this time
     #[arg(long, value_name = "POOL", add = completion::pool())]

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which tasks")]
 pub(super) struct Filters {
-    /// Only those that stand there
+    /// Only tasks in this state
     #[arg(long, value_name = "STATE", value_parser = state())]
     state: Option<TaskState>,
     /// Only those of this pool
