@@ -143,7 +143,7 @@ async fn a_line_in_conflict_names_the_task_and_the_field() {
     assert_eq!(done.code, 4, "{done:?}");
     assert!(
         done.stderr
-            .contains(&format!("line 1: This id belongs to the task {id} already, with another pool.")),
+            .contains(&format!("line 1: This id belongs to the task {id} already, which differs in: pool.")),
         "{done:?}"
     );
 }

@@ -268,7 +268,8 @@ async fn another_command_is_another_task_and_another_option_a_conflict_that_is_t
     let done = map(&["--pool", "py", "--", "echo"]).await;
     assert_eq!(done.code, 4, "{done:?}");
     let id = cluster.memory().tasks[0]["id"].as_str().unwrap().to_owned();
-    let said = format!("line 1: This id belongs to the task {id} already, with another pool; go on with");
+    let said =
+        format!("line 1: This id belongs to the task {id} already, which differs in: pool; go on with");
     assert!(done.stderr.contains(&said) && !done.stderr.contains("line 2"), "{done:?}");
 }
 

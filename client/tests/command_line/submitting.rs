@@ -209,8 +209,9 @@ async fn a_conflict_names_the_task_and_the_field_once() {
     let cluster = StandIns::start([Manner::Serves]).await;
     let id = run(&cluster, &["submit", "--", "date"]).await.stdout.trim().to_owned();
     let done = run(&cluster, &["submit", "--id", &id, "--", "uptime"]).await;
-    let said =
-        format!("clb: refused with 409: This id belongs to the task {id} already, with another command.\n");
+    let said = format!(
+        "clb: refused with 409: This id belongs to the task {id} already, which differs in: command.\n"
+    );
     assert_eq!((done.code, done.stderr), (4, said));
 }
 

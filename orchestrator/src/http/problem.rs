@@ -108,7 +108,7 @@ impl From<clb_door::Refusal> for Refusal {
 /// What is said of an id or key that belongs to another task.
 pub(super) fn taken(id: TaskId, fields: &[String]) -> String {
     format!(
-        "This id or idempotency key belongs to the task {id} already, with another {}.",
+        "This id or idempotency key belongs to the task {id} already, which differs in: {}.",
         fields.join(", ")
     )
 }

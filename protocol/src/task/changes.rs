@@ -39,9 +39,7 @@ impl Changes {
         };
         let wrong = fields.iter().filter_map(|(key, value)| match key.as_str() {
             "pool" | "max_attempts" | "timeout" | "command" => wrong_field(key, value),
-            _ => {
-                Some(FieldError::at(format!("/{}", escape(key)), "is nothing that a replay can do otherwise"))
-            }
+            _ => Some(FieldError::at(format!("/{}", escape(key)), "cannot be changed by a replay")),
         });
         let mut errors: Vec<FieldError> = wrong.collect();
         if errors.is_empty() {

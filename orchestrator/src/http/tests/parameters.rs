@@ -19,6 +19,7 @@ async fn a_parameter_that_an_address_does_not_know_is_refused_everywhere() {
         ("GET", of_task("output")),
         ("POST", of_task("cancel")),
         ("POST", of_task("replay")),
+        ("GET", "/api/v1/groups".to_owned()),
         ("GET", "/api/v1/outcomes".to_owned()),
         ("GET", "/api/v1/cluster".to_owned()),
         ("GET", "/api/v1/workers".to_owned()),

@@ -48,7 +48,10 @@ async fn a_repetition_runs_nothing_twice_and_another_pool_is_a_conflict() {
     assert!(again.stderr.contains("2 of them were known"), "{again:?}");
     let other = map("default", "a\nb\n").await;
     assert_eq!(other.code, Some(4), "{other:?}");
-    assert!(other.stderr.contains("line 1: ") && other.stderr.contains("with another pool;"), "{other:?}");
+    assert!(
+        other.stderr.contains("line 1: ") && other.stderr.contains("which differs in: pool;"),
+        "{other:?}"
+    );
     let unknown = map("nope", "d\ne\n").await;
     assert_eq!(unknown.stderr, "clb: refused: --pool: there is no pool \"nope\"; there are default, sh\n");
 }
