@@ -103,7 +103,7 @@ async fn a_refusal_is_not_repeated_and_says_why() {
     client.submit(first.clone()).await.unwrap();
     first.work = Work::sleep(9.0, [Number::Integer(3), Number::Integer(4)]);
     let error = client.submit(first).await.unwrap_err();
-    assert!(error.problem().unwrap().detail.contains("with another seconds"), "{error}");
+    assert!(error.problem().unwrap().detail.contains("which differs in: seconds"), "{error}");
     assert_eq!(error.fault(), Fault::Caller);
     assert!(cluster.all[1].asked().is_empty());
 }
