@@ -107,7 +107,9 @@ fn myself(cluster: &str, container: ContainerInspectResponse) -> Result<Myself, 
     let stop_grace = container.config.as_ref().and_then(|config| config.stop_timeout).map(stop_grace);
     let settings = container.network_settings.clone().unwrap_or_default();
     let networks: BTreeMap<_, _> = settings.networks.unwrap_or_default().into_iter().collect();
-    let networks: Vec<String> = networks.into_keys().collect();
+    // A container that was cut off when it started is on none of them, and comes back to the one that it was made on.
+    let home = container.host_config.as_ref().and_then(|host| host.network_mode.clone());
+    let networks: Vec<String> = networks.into_keys().chain(home.filter(|mode| is_name(mode))).collect();
     let blueprint = blueprint(container).ok_or_else(missing)?;
     Ok(Myself {
         id: id.into(),
@@ -116,6 +118,11 @@ fn myself(cluster: &str, container: ContainerInspectResponse) -> Result<Myself, 
         stop_grace,
         blueprint,
     })
+}
+
+/// Whether the mode of a container's network is the name of one.
+fn is_name(mode: &str) -> bool {
+    mode != "default" && !mode.starts_with("container:")
 }
 
 /// The engine writes -1 for "as long as it takes".
@@ -229,6 +236,13 @@ mod tests {
         assert_eq!(network(&["clb-inside", "net"]).as_deref(), Some("net"));
         assert_eq!(network(&["bridge"]).as_deref(), Some("bridge"));
         assert_eq!(network(&["host"]), None);
+    }
+
+    #[test]
+    fn workers_of_an_orchestrator_that_was_cut_off_when_it_started_go_where_it_was_made() {
+        let mut container = inspected();
+        container.network_settings.as_mut().unwrap().networks = None;
+        assert_eq!(myself("clb", container).unwrap().worker_network.as_deref(), Some("clb"));
     }
 
     #[test]
