@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::store::sqlite::SqliteStore;
 
-    const PATIENCE: Duration = Duration::from_mins(1);
+    const PATIENCE: Duration = Duration::from_mins(3);
 
     fn write(store: &SqliteStore, bytes: i64) {
         let sql = "INSERT INTO pools VALUES (hex(randomblob(16)), hex(zeroblob(? / 2)), 0)";
