@@ -126,12 +126,8 @@ impl Term {
         let watchdog = beginning.keeper.watchdog();
         let cluster = restore(beginning.config, beginning.recovered.cluster, &*store, &feed, watchdog)?;
         let now = clock::now();
-        let (handle, inbox) = Handle::new(
-            Arc::clone(beginning.keeper.watchdog()),
-            progress.subscribe(),
-            Arc::clone(&feed),
-            news.subscribe(),
-        );
+        let (handle, inbox) =
+            Handle::new(Arc::clone(watchdog), progress.subscribe(), Arc::clone(&feed), news.subscribe());
         let mut logbook = Logbook::resume(&beginning.recovered.containers, beginning.recovered.last_log);
         let own_number = logbook.introduce(&beginning.identity, now.at);
         let mut pending = Pending::default();
