@@ -29,7 +29,9 @@ use crate::config::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // One thread for callers, links and the leader's loop: to hand something to another thread takes longer than most of
+    // what is done with it. What may take long has threads of its own.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("clb-orchestrator: the system gives no threads: {error}");

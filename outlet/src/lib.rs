@@ -15,6 +15,11 @@ use std::time::Duration;
 
 /// How many bytes wait at most; as many again may be on their way.
 const WAITING_BYTES: usize = 256 * 1024;
+/// How often the thread looks for lines while some came a moment ago: to wake it takes whoever puts them longer than
+/// to put them.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// How often it looks in vain before it waits to be woken.
+const LOOKS: u32 = 50;
 /// How long the end of a program waits for what is left.
 const FAREWELL: Duration = Duration::from_millis(500);
 const STACK_BYTES: usize = 128 * 1024;
@@ -38,6 +43,8 @@ struct State {
     waiting: Vec<u8>,
     dropped_lines: usize,
     is_writing: bool,
+    /// The thread waits to be told that there is something to write.
+    is_idle: bool,
 }
 
 /// Waits for what is left when it is dropped, for half a second at most.
@@ -84,8 +91,11 @@ impl Outlet {
         } else {
             state.waiting.extend_from_slice(lines);
         }
+        let is_idle = mem::take(&mut state.is_idle);
         drop(state);
-        self.0.news.notify_one();
+        if is_idle {
+            self.0.news.notify_one();
+        }
     }
 
     /// For the whole life of a program: see [`Farewell`].
@@ -116,9 +126,18 @@ impl Shared {
         text.clear();
         let mut state = self.lock();
         state.is_writing = false;
+        let mut looks = 0;
         while state.is_settled() {
             self.all_written.notify_all();
-            state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if looks < LOOKS {
+                looks += 1;
+                drop(state);
+                thread::sleep(LOOK_EVERY);
+                state = self.lock();
+            } else {
+                state.is_idle = true;
+                state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
         }
         state.is_writing = true;
         mem::swap(&mut state.waiting, text);

@@ -23,7 +23,12 @@ const TAKE_PARAMETERS: [&str; 8] = [
 pub(super) fn check(request: &Request) -> Result<(), Refusal> {
     let Some(query) = request.uri().query() else { return Ok(()) };
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    if matches!(*request.method(), Method::GET | Method::HEAD) && TAKE_PARAMETERS.contains(&path) {
+    let takes_parameters = match *request.method() {
+        Method::GET | Method::HEAD => TAKE_PARAMETERS.contains(&path),
+        Method::POST => path == "/api/v1/tasks",
+        _ => false,
+    };
+    if takes_parameters {
         return Ok(());
     }
     Query::parse(Some(query))?.finish()

@@ -45,8 +45,12 @@ pub(super) fn unsupported() -> Refusal {
 pub(super) async fn submit(
     State(door): State<Door>,
     headers: HeaderMap,
+    RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Result<Response, Refusal> {
+    let mut query = Query::parse(query.as_deref())?;
+    let until = wait(&mut query)?;
+    query.finish()?;
     if !is_media_type(&headers, "application/json") {
         return Err(unsupported());
     }
@@ -57,18 +61,43 @@ pub(super) async fn submit(
     let answer = door.leader()?.submit([Arc::clone(&task)]).await.ok_or_else(Refusal::no_leader)?;
     let status = answer.into_iter().next().map_or(Submitted::QueueFull, |(_, status)| status);
     if let Submitted::Accepted(at) = status {
-        let view = TaskView::accepted(&task, at).map_err(|error| Refusal::unavailable(error.to_string()))?;
-        return Ok(located(StatusCode::CREATED, view));
+        if let Some(until) = until {
+            return answer_ended(&door, &task, at, until).await;
+        }
+        return Ok(located(StatusCode::CREATED, accepted(&task, at)?));
     }
     // The leader knows open tasks only: one that has ended is neither of no pool nor too much.
     match (existing(&door, vec![task]).await?.pop().flatten(), status) {
-        (Some(Existing::Same(id)), _) => Ok(located(StatusCode::OK, find(&door, id).await?)),
+        (Some(Existing::Same(id)), _) => Ok(located(StatusCode::OK, find_until(&door, id, until).await?)),
         (Some(Existing::Different { id, fields }), _) => Err(Refusal::conflict(id, &fields)),
         (None, Submitted::QueueFull) => Err(Refusal::queue_full()),
         (None, Submitted::NoSuchPool) => Err(Refusal::invalid(vec![no_such_pool()])),
         (None, Submitted::Refused(reason)) => Err(Refusal::unavailable(reason)),
         (None, Submitted::Known | Submitted::Accepted(_)) => Err(Refusal::no_leader()),
     }
+}
+
+/// Answers with an accepted task once it has ended, or as it is when the time is over. It is stored in any case: a
+/// leader that leads no more says so too.
+async fn answer_ended(
+    door: &Door,
+    task: &NewTask,
+    at: Timestamp,
+    until: Instant,
+) -> Result<Response, Refusal> {
+    let view = find_until(door, task.id, Some(until)).await.or_else(|_| accepted(task, at))?;
+    let status = if view.state.has_ended() { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(located(status, view))
+}
+
+fn accepted(task: &NewTask, at: Timestamp) -> Result<TaskView, Refusal> {
+    TaskView::accepted(task, at).map_err(|error| Refusal::unavailable(error.to_string()))
+}
+
+/// Until when a caller wants to wait for the end of a task.
+fn wait(query: &mut Query) -> Result<Option<Instant>, Refusal> {
+    let wait_s = query.number("wait", 0.0, MAX_WAIT_S)?.filter(|wait_s| *wait_s > 0.0);
+    Ok(wait_s.map(|wait_s| Instant::now() + Duration::from_secs_f64(wait_s)))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
@@ -222,18 +251,23 @@ pub(super) async fn show(
 ) -> Result<Json<TaskView>, Refusal> {
     let id = task_id(id)?;
     let mut query = Query::parse(query.as_deref())?;
-    let wait_s = query.number("wait", 0.0, MAX_WAIT_S)?.unwrap_or(0.0);
+    let until = wait(&mut query)?;
     query.finish()?;
-    if wait_s > 0.0 {
-        let until = Instant::now() + Duration::from_secs_f64(wait_s);
-        if let Ok(Some(())) = timeout_at(until, door.leader()?.ended(id)).await {
-            let task = door.read_fresh(id).await?;
-            return task.map(Json).ok_or_else(Refusal::unknown_task);
+    Ok(Json(find_until(&door, id, until).await?))
+}
+
+/// A task once it has ended, or as it is when the time is over.
+async fn find_until(door: &Door, id: TaskId, until: Option<Instant>) -> Result<TaskView, Refusal> {
+    if let Some(until) = until {
+        match timeout_at(until, door.leader()?.ended(id)).await {
+            Ok(Some(Some(task))) => return Ok(*task),
+            Ok(Some(None)) => return door.read_fresh(id).await?.ok_or_else(Refusal::unknown_task),
+            Ok(None) | Err(_) => {}
         }
     }
-    let mut task = find(&door, id).await?;
+    let mut task = find(door, id).await?;
     door.leader()?.board().complete([&mut task]);
-    Ok(Json(task))
+    Ok(task)
 }
 
 pub(super) async fn cancel(

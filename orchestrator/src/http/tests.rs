@@ -3,6 +3,7 @@
 mod forwarding;
 mod links;
 mod parameters;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -48,6 +48,11 @@ impl<R: Reply> Callers<R> {
         self.by_task.is_empty()
     }
 
+    /// Whether anybody waits for this task.
+    pub(super) fn wait_for(&self, task: TaskId) -> bool {
+        self.by_task.contains_key(&task)
+    }
+
     /// Takes out all who wait for this task.
     pub(super) fn take(&mut self, task: TaskId) -> Vec<R> {
         self.take_if(task, |_| true)

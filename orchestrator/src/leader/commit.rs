@@ -1,9 +1,9 @@
 //! What is to be committed next, and what waits for it.
 //!
 //! Submissions, outcomes and cancellations go to disk at once, for somebody waits for them. The start
-//! of an attempt and log lines ride along, or go by themselves after [`RIDE_LIMIT`]: workers say what
-//! they run, so a start that is not on record is no loss. A start whose task ends before it was written
-//! need not be written at all, for the end has everything that it says.
+//! of an attempt and log lines ride along with them, or go by themselves after [`START_LIMIT`] and
+//! [`LINES_LIMIT`]: workers say what they run, so a start that is not on record is no loss. A start whose
+//! task ends before it was written need not be written at all, for the end has everything that it says.
 
 use std::time::Duration;
 
@@ -19,8 +19,11 @@ use super::inbox::{PoolAnswer, Refused, Submitted};
 use super::logbook::Logbook;
 use crate::store::{Batch, Member};
 
-/// How long something that nobody waits for may stay unwritten.
-const RIDE_LIMIT: Duration = Duration::from_millis(20);
+/// How long the start of an attempt may stay unwritten.
+const START_LIMIT: Duration = Duration::from_millis(20);
+/// How long log lines may stay unwritten. Longer than a short task takes: its lines go with its outcome, or with the
+/// next task, and no write of their own is under way when somebody comes who waits for one.
+const LINES_LIMIT: Duration = Duration::from_millis(100);
 
 /// With so many changes a batch takes no more tasks in, so that neither its commit takes long nor its tasks much
 /// memory.
@@ -53,8 +56,10 @@ pub(super) struct Pending {
     /// Starts of attempts that may be needless, in order.
     starts: Vec<Option<Change>>,
     start_of: FxHashMap<TaskId, usize>,
-    /// Since when something rides that nobody waits for.
-    riding_since: Option<Instant>,
+    /// Since when a start is unwritten.
+    starts_since: Option<Instant>,
+    /// Since when there are lines in the logbook.
+    lines_since: Option<Instant>,
     is_urgent: bool,
 }
 
@@ -67,7 +72,7 @@ impl Pending {
                 self.write_start_of(task, None);
                 self.start_of.insert(task, self.starts.len());
                 self.starts.push(Some(change));
-                self.ride();
+                self.starts_since.get_or_insert_with(Instant::now);
                 return;
             }
             Change::TaskEnded { task, last, .. } => {
@@ -102,20 +107,29 @@ impl Pending {
 
     /// Something was added to the logbook, which is drained into the next batch.
     pub(super) fn ride(&mut self) {
-        self.riding_since.get_or_insert_with(Instant::now);
+        self.lines_since.get_or_insert_with(Instant::now);
     }
 
     /// When the next batch is due; `None` when there is nothing for it.
     pub(super) fn due(&self) -> Option<Instant> {
-        if self.is_urgent { Some(Instant::now()) } else { self.riding_since.map(|since| since + RIDE_LIMIT) }
+        if self.is_urgent {
+            return Some(Instant::now());
+        }
+        let starts = self.starts_since.map(|since| since + START_LIMIT);
+        let lines = self.lines_since.map(|since| since + LINES_LIMIT);
+        starts.into_iter().chain(lines).min()
     }
 
     /// Takes everything that is to be written now.
     pub(super) fn take(&mut self, logbook: &mut Logbook, now: Instant) -> (Batch, Vec<Release>) {
-        if self.riding_since.is_some_and(|since| since + RIDE_LIMIT <= now) {
+        if self.starts_since.is_some_and(|since| since + START_LIMIT <= now) {
             self.write_starts();
+        } else if self.start_of.is_empty() {
+            self.starts.clear();
+            self.starts_since = None;
         }
         logbook.drain_into(&mut self.batch);
+        self.lines_since = None;
         self.is_urgent = false;
         (std::mem::take(&mut self.batch), std::mem::take(&mut self.releases))
     }
@@ -129,7 +143,7 @@ impl Pending {
     pub(super) fn write_starts(&mut self) {
         self.start_of.clear();
         self.batch.changes.extend(self.starts.drain(..).flatten());
-        self.riding_since = None;
+        self.starts_since = None;
     }
 
     /// Lets nothing ride any longer: the next batch is due.
@@ -139,7 +153,7 @@ impl Pending {
 
     /// Prepares the last batch of a term; says whether there is anything for it.
     pub(super) fn wind_up(&mut self) -> bool {
-        self.is_urgent |= self.riding_since.is_some();
+        self.is_urgent |= self.starts_since.or(self.lines_since).is_some();
         self.write_starts();
         self.is_urgent
     }
@@ -249,8 +263,20 @@ mod tests {
         pending.push(started(1));
         assert!(pending.due().is_some_and(|due| due > Instant::now()));
         assert!(written(&mut pending, Duration::ZERO).is_empty());
-        assert_eq!(written(&mut pending, RIDE_LIMIT), ["start"]);
+        assert_eq!(written(&mut pending, START_LIMIT), ["start"]);
         assert_eq!(pending.due(), None);
+    }
+
+    #[test]
+    fn lines_wait_longer_than_starts_and_go_with_whatever_is_written_before() {
+        let mut pending = Pending::default();
+        pending.ride();
+        let lines_due = pending.due().unwrap();
+        pending.push(started(1));
+        assert!(pending.due().unwrap() < lines_due);
+        pending.push(ended(1));
+        assert_eq!(written(&mut pending, Duration::ZERO), ["end"]);
+        assert_eq!(pending.due(), None, "nothing is left that would need a write of its own");
     }
 
     #[test]
@@ -259,7 +285,7 @@ mod tests {
         pending.push(started(1));
         pending.push(ended(1));
         assert!(pending.due().is_some_and(|due| due <= Instant::now()));
-        assert_eq!(written(&mut pending, RIDE_LIMIT), ["end"]);
+        assert_eq!(written(&mut pending, START_LIMIT), ["end"]);
     }
 
     #[test]

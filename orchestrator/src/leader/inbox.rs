@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use clb_core::input::{Cancellable, Input, LinkNo};
 use clb_core::output::{CancelReceipt, PoolReceipt};
-use clb_protocol::api::{CandidateView, Explanation, PlacementView, PoolView, TaskCounts, WorkerView};
+use clb_protocol::api::{
+    CandidateView, Explanation, PlacementView, PoolView, TaskCounts, TaskView, WorkerView,
+};
 use clb_protocol::link::{ContainerIdentity, LogLine, WorkerHello, WorkerOrder, WorkerReport};
 use clb_protocol::task::NewTask;
 use clb_protocol::{AttemptNo, ContainerNo, TaskId, Timestamp};
@@ -60,6 +62,13 @@ pub(super) struct Inbox {
     pub(super) submissions: mpsc::Receiver<Submission>,
 }
 
+impl Inbox {
+    /// Whether nobody waits for the loop.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.submissions.is_empty()
+    }
+}
+
 /// One message to the loop.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -99,8 +108,8 @@ pub(crate) enum Message {
     Watch {
         /// Which one.
         id: TaskId,
-        /// Answered once the outcome can be read from the store.
-        reply: oneshot::Sender<()>,
+        /// Answered once the outcome can be read from the store, with the task where that is not needed.
+        reply: oneshot::Sender<Option<Box<TaskView>>>,
     },
     /// Tell where a task is.
     Find {
@@ -287,8 +296,8 @@ impl Handle {
         self.ask(Message::Pools).await
     }
 
-    /// Waits until a task has ended, or is not open.
-    pub(crate) async fn ended(&self, id: TaskId) -> Option<()> {
+    /// Waits until a task has ended, or is not open. Gives the task where it is at hand; the store has it in any case.
+    pub(crate) async fn ended(&self, id: TaskId) -> Option<Option<Box<TaskView>>> {
         self.ask(|reply| Message::Watch { id, reply }).await
     }
 

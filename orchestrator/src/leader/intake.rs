@@ -40,7 +40,7 @@ impl Term {
                 if self.cluster.is_open(id) || self.ending.contains(&id) {
                     self.watchers.add(id, reply);
                 } else {
-                    let _ = reply.send(());
+                    let _ = reply.send(None);
                 }
             }
             Message::Find { id, from, reply } => self.find(id, from, reply),

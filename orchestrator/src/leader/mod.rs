@@ -21,6 +21,7 @@ mod links;
 mod logbook;
 mod outflow;
 mod progress;
+mod recent;
 mod restore;
 mod specs;
 mod term;

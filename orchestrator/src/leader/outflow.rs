@@ -17,6 +17,9 @@ use crate::store::Workload;
 /// The loop turns twice a second at least; a longer pause means that this process was not run.
 const SLEPT: Duration = Duration::from_millis(1_500);
 
+/// With more lines to show nobody goes first any more.
+const MOST_UNSHOWN: usize = 1_000;
+
 impl Term {
     /// Nobody could be heard while this process was frozen or the machine slept.
     pub(super) fn notice_sleep(&mut self, now: Moment) {
@@ -33,6 +36,7 @@ impl Term {
         self.notice_sleep(now);
         if let Input::NotStored(ids) = &input {
             self.specs.forget(ids);
+            self.recent.forget(ids);
         }
         let mut out = self.cluster.handle(input, now);
         self.specs.take_in(&out.changes, now.at);
@@ -61,6 +65,7 @@ impl Term {
         self.feed.board().take_in(&out.changes);
         self.followers.take_in(&out.changes, &self.cluster);
         for change in out.changes.drain(..) {
+            self.recent.take_in(&change);
             self.pending.push(change);
         }
         if self.cluster.is_retired()
@@ -135,10 +140,19 @@ impl Term {
             Note::WorkerCrashed => (None, seed::WORKER_CRASHED.to_owned()),
             Note::Fleet(message) => (None, message),
         };
-        let line = LogLine { at: now.at, task, message };
-        self.journal.show(&line);
-        self.logbook.write(self.own_number, now.at, task, line.message);
+        self.logbook.write(self.own_number, now.at, task, message.clone());
+        self.unshown.push(LogLine { at: now.at, task, message });
         self.pending.ride();
+        if self.unshown.len() > MOST_UNSHOWN {
+            self.show_notes();
+        }
+    }
+
+    /// Shows the leader's own lines, once nobody waits for anything else.
+    pub(super) fn show_notes(&mut self) {
+        for line in self.unshown.drain(..) {
+            self.journal.show(&line);
+        }
     }
 }
 

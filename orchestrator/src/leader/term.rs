@@ -8,7 +8,8 @@ use clb_core::clock::Moment;
 use clb_core::input::{Input, LinkNo};
 use clb_core::output::FleetAction;
 use clb_core::{Cluster, Config};
-use clb_protocol::link::{ContainerIdentity, Welcome, WorkerOrder};
+use clb_protocol::api::TaskView;
+use clb_protocol::link::{ContainerIdentity, LogLine, Welcome, WorkerOrder};
 use clb_protocol::{ContainerNo, Epoch, TaskId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -22,15 +23,18 @@ use super::inbox::{Handle, Inbox, Submitted};
 use super::keeper::Keeper;
 use super::links::Links;
 use super::logbook::Logbook;
+use super::recent::Recent;
 use super::restore::restore;
 use super::specs::Specs;
 use crate::clock;
 use crate::journal::Journal;
 use crate::roster::Roster;
-use crate::store::{Committer, Done, Member, Recovered, Store, StoreError};
+use crate::store::{Batch, Committer, Done, Member, Recovered, Store, StoreError};
 
 /// The most messages that are handled before their changes are committed.
 const INBOX_BOUND: usize = 4_096;
+/// A batch with no more changes is small.
+const SMALL: usize = 8;
 /// How long a failed commit rests before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// How often the leader looks whether it is cut off from everybody.
@@ -74,12 +78,15 @@ pub(crate) struct Term {
     pub(super) ran_at: Moment,
     pub(super) links: Links,
     pub(super) logbook: Logbook,
+    /// Own lines that are not shown yet.
+    pub(super) unshown: Vec<LogLine>,
     pub(super) specs: Specs,
     pub(super) fetcher: Fetcher,
     pub(super) pending: Pending,
     /// Tasks whose outcome is not on disk yet.
     pub(super) ending: BTreeSet<TaskId>,
-    pub(super) watchers: Callers<oneshot::Sender<()>>,
+    pub(super) watchers: Callers<oneshot::Sender<Option<Box<TaskView>>>>,
+    pub(super) recent: Recent,
     pub(super) followers: Followers,
     pub(super) trouble: Option<String>,
     /// Waits until no worker is left.
@@ -149,12 +156,14 @@ impl Term {
             fleet,
             links: Links::default(),
             logbook,
+            unshown: Vec::new(),
             specs: Specs::default(),
             fetcher: Fetcher::start(Arc::clone(&store)).map_err(|error| no_thread(&error))?,
             pending,
             store,
             ending: BTreeSet::new(),
             watchers: Callers::default(),
+            recent: Recent::default(),
             followers: Followers::default(),
             ran_at: now,
             trouble: None,
@@ -167,8 +176,15 @@ impl Term {
         Ok((term, handle))
     }
 
-    /// Leads until the term is over. What comes seldom goes before the inboxes, which may never be empty.
+    /// Leads until the term is over.
     pub(crate) async fn run(mut self) -> End {
+        let end = self.lead().await;
+        self.show_notes();
+        end
+    }
+
+    /// What comes seldom goes before the inboxes, which may never be empty.
+    async fn lead(&mut self) -> End {
         let mut commit: Option<Commit> = None;
         let mut look_around = tokio::time::interval(LOOK_AROUND_EVERY);
         let mut ping = tokio::time::interval(PING_EVERY);
@@ -228,6 +244,8 @@ impl Term {
                     self.take_submissions();
                 }
                 () = until(write_at) => {}
+                // Those who were answered go first.
+                () = tokio::task::yield_now(), if !self.unshown.is_empty() => self.show_notes(),
             }
         }
     }
@@ -263,16 +281,20 @@ impl Term {
 
     fn begin_commit(&mut self) -> Commit {
         let (batch, releases) = self.pending.take(&mut self.logbook, Instant::now());
-        Commit { done: self.committer.commit(batch), releases }
+        let is_calm = batch.changes.len() <= SMALL && self.inbox.is_empty();
+        let done = if is_calm { self.committer.commit_at_once(batch) } else { self.committer.commit(batch) };
+        Commit { done, releases }
     }
 
     /// Takes in the end of a commit. `Err(None)`: try again a little later.
     fn take_commit(&mut self, (done, releases): (Option<Done>, Vec<Release>)) -> Result<(), Option<End>> {
         let now = clock::now();
-        let Some(Done { mut batch, result }) = done else {
+        let Some(done) = done else {
             let detail = "the thread that commits has ended".to_owned();
             return Err(Some(End::Broken(StoreError::Unavailable { detail })));
         };
+        self.committer.observe(&done);
+        let Done { mut batch, result, .. } = done;
         match result {
             Ok(committed) => {
                 if self.trouble.take().is_some() {
@@ -280,7 +302,6 @@ impl Term {
                     self.handle(Input::StoreAvailable(true), now);
                 }
                 let duplicates: BTreeSet<TaskId> = committed.duplicates.into_iter().collect();
-                self.feed.publish(&batch, &duplicates, &self.logbook, &self.news);
                 let stored: Vec<TaskId> = accepted(&batch).filter(|id| !duplicates.contains(id)).collect();
                 if !stored.is_empty() {
                     self.handle(Input::Stored(stored), now);
@@ -288,7 +309,9 @@ impl Term {
                 if !duplicates.is_empty() {
                     self.handle(Input::NotStored(duplicates.iter().copied().collect()), now);
                 }
+                self.show_ended(&batch);
                 self.let_go(releases, &duplicates);
+                self.feed.publish(&batch, &duplicates, &self.logbook, &self.news);
                 Ok(())
             }
             Err(StoreError::Fenced { current }) => Err(Some(End::Fenced(current))),
@@ -313,6 +336,17 @@ impl Term {
         self.trouble = Some(reason);
         // Whether it is over is found out by the next commit.
         self.pending.hurry();
+    }
+
+    /// Answers those who wait for a task that a batch has ended, where it is at hand.
+    fn show_ended(&mut self, batch: &Batch) {
+        for change in &batch.changes {
+            let view = self.recent.take(change, |id| self.watchers.wait_for(id));
+            let Some(view) = view.map(Box::new) else { continue };
+            for watcher in self.watchers.take(view.id) {
+                let _ = watcher.send(Some(view.clone()));
+            }
+        }
     }
 
     fn let_go(&mut self, releases: Vec<Release>, duplicates: &BTreeSet<TaskId>) {
@@ -340,7 +374,7 @@ impl Term {
                     self.ending.remove(&id);
                     self.followers.end(id);
                     for watcher in self.watchers.take(id) {
-                        let _ = watcher.send(());
+                        let _ = watcher.send(None);
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod outputs;
+mod recent;
 mod specs;
 mod trouble;
 

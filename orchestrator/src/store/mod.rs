@@ -162,4 +162,7 @@ pub(crate) trait Store: Reader {
     /// Makes all of `batch` durable, or nothing of it. After an error it may be committed again, even
     /// when the failed one did reach the disk.
     fn commit(&self, epoch: Epoch, batch: &Batch) -> Result<Committed>;
+
+    /// The same, unless it would have to wait for somebody else who writes: `None` then, and nothing is done.
+    fn commit_at_once(&self, epoch: Epoch, batch: &Batch) -> Option<Result<Committed>>;
 }

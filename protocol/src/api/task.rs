@@ -104,6 +104,14 @@ pub struct TaskError {
     pub message: String,
 }
 
+impl TaskError {
+    /// Of a task that a caller ended.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self { code: "cancelled".to_owned(), message: "A caller cancelled the task".to_owned() }
+    }
+}
+
 /// One run of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptView {

@@ -336,8 +336,7 @@ impl<'c, 'b> Application<'c, 'b> {
         if let Some(last) = last {
             self.end_last(task, row, at, last)?;
         }
-        let cancelled =
-            TaskError { code: "cancelled".to_owned(), message: "A caller cancelled the task".to_owned() };
+        let cancelled = TaskError::cancelled();
         let (state, result, error) = match ending {
             Ending::Succeeded(result) => (TaskState::Succeeded, Some(result.get()), None),
             Ending::Failed(error, result) => {

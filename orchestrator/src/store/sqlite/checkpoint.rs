@@ -32,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(30);
 const LONGEST_HOLD: Duration = Duration::from_millis(50);
 /// How often that may happen to one.
 const REST: Duration = Duration::from_secs(1);
+/// How often the log's length is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Debug)]
@@ -39,7 +41,13 @@ pub(super) struct Checkpoints {
     path: PathBuf,
     log: PathBuf,
     is_under_way: Arc<AtomicBool>,
-    last: Mutex<Option<Instant>>,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    look: Option<Instant>,
+    turn: Option<Instant>,
 }
 
 impl Checkpoints {
@@ -52,15 +60,21 @@ impl Checkpoints {
 
     /// Something was written. Waits for nothing.
     pub(super) fn take_in(&self) {
-        if self.log_bytes() <= TOO_LONG_BYTES {
-            return;
-        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_rested = last.is_none_or(|last| last.elapsed() >= REST);
-        if !has_rested || self.is_under_way.swap(true, Ordering::AcqRel) {
+        let now = Instant::now();
+        let is_past = |at: Option<Instant>, rest| at.is_none_or(|at| at + rest <= now);
+        if !is_past(last.look, LOOK_EVERY) {
             return;
         }
-        *last = Some(Instant::now());
+        last.look = Some(now);
+        if self.log_bytes() <= TOO_LONG_BYTES || !is_past(last.turn, REST) {
+            return;
+        }
+        if self.is_under_way.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        last.turn = Some(now);
+        drop(last);
         let (path, is_under_way) = (self.path.clone(), Arc::clone(&self.is_under_way));
         let started = thread::Builder::new().name("store-log".into()).spawn(move || {
             if let Err(error) = shorten(&path) {

@@ -1,12 +1,15 @@
 //! The connection that writes, and one commit on it.
 
+use std::time::Duration;
+
 use clb_protocol::{Epoch, TaskId, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use rustc_hash::FxHashMap;
 
 use super::changes::{Application, Tally, TaskRow};
+use super::schema::LOCK_WAIT;
 use super::{lease, logs, registry};
-use crate::store::{Batch, Committed, Result};
+use crate::store::{Batch, Committed, Result, StoreError};
 
 /// So many rows' places are remembered; then the memory begins anew.
 const REMEMBERED_ROWS: usize = 65_536;
@@ -32,10 +35,10 @@ impl Writer {
     /// See [`crate::store::Store::commit`]. After an error other than a fence this must not be used
     /// again: it remembers rows that were rolled back.
     pub(super) fn commit(&mut self, epoch: Epoch, batch: &Batch) -> Result<Committed> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         if self.rows.len() > REMEMBERED_ROWS {
             self.rows.clear();
         }
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         lease::fence(&transaction, epoch)?;
         registry::register(&transaction, &batch.containers, &batch.members)?;
         registry::forget(&transaction, &batch.forgotten)?;
@@ -48,6 +51,19 @@ impl Writer {
         enter(&transaction, tally)?;
         transaction.commit()?;
         Ok(Committed { duplicates })
+    }
+
+    /// See [`crate::store::Store::commit_at_once`]. Whoever has the file's lock has it before anything is done, for the
+    /// lock is taken first.
+    pub(super) fn commit_at_once(&mut self, epoch: Epoch, batch: &Batch) -> Option<Result<Committed>> {
+        if let Err(error) = self.connection.busy_timeout(Duration::ZERO) {
+            return Some(Err(error.into()));
+        }
+        let result = self.commit(epoch, batch);
+        if let Err(error) = self.connection.busy_timeout(LOCK_WAIT) {
+            return Some(Err(error.into()));
+        }
+        Some(result).filter(|result| !matches!(result, Err(StoreError::Busy { .. })))
     }
 
     #[cfg(test)]

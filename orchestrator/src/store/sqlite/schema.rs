@@ -18,7 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_pools.sql"),
 ];
 /// How long to wait for another process's lock before giving up.
-const LOCK_WAIT: Duration = Duration::from_millis(500);
+pub(super) const LOCK_WAIT: Duration = Duration::from_millis(500);
 /// More statements than a connection ever uses.
 const STATEMENTS: usize = 64;
 

@@ -31,8 +31,12 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 fn lead(store: &SqliteStore) -> Epoch {
+    lead_after(store, Epoch(0))
+}
+
+fn lead_after(store: &SqliteStore, seen: Epoch) -> Epoch {
     let claim = Claim { holder: "one".into(), url: String::new(), public_url: String::new() };
-    store.acquire(&claim, Epoch(0)).unwrap()
+    store.acquire(&claim, seen).unwrap()
 }
 
 /// A batch that accepts one task whose group is this long.
@@ -318,6 +322,39 @@ fn what_the_leader_reads_waits_for_no_page() {
         assert!(at_once.is_none(), "a page would have to end first");
     });
     assert!(store.task_at_once(TaskId::now()).unwrap().unwrap().is_none());
+}
+
+#[test]
+fn a_commit_at_once_waits_for_nobody_who_writes() {
+    let (_folder, path) = place();
+    let (store, other) = (SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap());
+    let epoch = lead(&store);
+    other.hold_the_lock(|| assert!(store.commit_at_once(epoch, &batch(1, 20)).is_none()));
+    store.commit_at_once(epoch, &batch(1, 20)).unwrap().unwrap();
+    store.release(epoch).unwrap();
+    let fenced = store.commit_at_once(epoch, &batch(2, 20)).unwrap();
+    assert!(matches!(fenced, Err(StoreError::Fenced { .. })));
+    assert_eq!(store.restore(lead_after(&store, epoch)).unwrap().cluster.last_submission, SubmissionSeq(1));
+}
+
+#[test]
+fn a_batch_that_cannot_be_written_at_once_is_written_by_the_thread() {
+    let (_folder, path) = place();
+    let (store, other) = (SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap());
+    let store = std::sync::Arc::new(store);
+    let epoch = lead(&store);
+    let committer = Committer::start(store.clone(), epoch).unwrap();
+    let first = committer.commit_at_once(batch(1, 20)).blocking_recv().unwrap();
+    committer.observe(&crate::store::Done { took: Duration::ZERO, ..first });
+    let mut second = None;
+    other.hold_the_lock(|| {
+        let mut queued = committer.commit_at_once(batch(2, 20));
+        assert!(queued.try_recv().is_err(), "it was written beside somebody else's change");
+        second = Some(queued);
+    });
+    assert!(second.unwrap().blocking_recv().unwrap().result.is_ok());
+    let mut third = committer.commit_at_once(batch(3, 20));
+    assert!(third.try_recv().unwrap().result.is_ok(), "it was queued though nothing is in its way");
 }
 
 #[test]
