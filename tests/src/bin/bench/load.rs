@@ -100,10 +100,10 @@ pub(crate) async fn warm_up(address: &str) {
     single_calls(address, WARM_UP_TASKS, BATCH_CONNECTIONS).await;
 }
 
-/// One task after the other on an idle system, from its submission until its result is here: two requests.
-/// Between them, a request that does nothing shows what the way alone takes.
+/// One task after the other on an idle system, from its submission until its result is here: with two requests, and
+/// with one. Between them, a request that does nothing shows what the way alone takes.
 pub(crate) async fn latency(caller: &mut Caller) -> Value {
-    let (mut whole, mut accepted, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut whole, mut accepted, mut at_once, mut bare) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..LATENCY_SAMPLES {
         tokio::time::sleep(REST).await;
         let began = Instant::now();
@@ -119,11 +119,18 @@ pub(crate) async fn latency(caller: &mut Caller) -> Value {
         whole.push(began.elapsed().as_secs_f64() * 1_000.0);
         let done: Seq = serde_json::from_slice(&done).expect("a task");
         assert_eq!(done.state, "succeeded");
+        tokio::time::sleep(REST).await;
+        let began = Instant::now();
+        let done = caller.call("/api/v1/tasks?wait=30", Some((JSON, NO_OP.into())), StatusCode::OK).await;
+        at_once.push(began.elapsed().as_secs_f64() * 1_000.0);
+        let done: Seq = serde_json::from_slice(&done).expect("a task");
+        assert_eq!(done.state, "succeeded");
     }
     json!({
         "samples": LATENCY_SAMPLES,
         "submit_to_result": figures(&whole),
         "submit_to_201": figures(&accepted),
+        "submit_and_wait": figures(&at_once),
         "request_that_does_nothing": figures(&bare),
     })
 }

@@ -1,7 +1,7 @@
 //! Measures a whole cluster on this machine and prints JSON: latency, throughput, recovery, memory,
 //! images.
 //!
-//!     cargo run --release -p clb-tests --bin bench [waiting|commands|load|deaths]
+//!     cargo run --release -p clb-tests --bin bench [waiting|commands|load|deaths|peers]
 //!
 //! Figures of one run belong together: a machine that is shared or warm gives others. `published` is
 //! through the port on 127.0.0.1, as callers on the host come, which passes Docker's own proxy; `direct`
@@ -13,6 +13,7 @@ mod commands;
 mod engine;
 mod load;
 mod memory;
+mod peers;
 mod respawn;
 mod takeover;
 
@@ -29,7 +30,7 @@ const ROUNDS: usize = 5;
 const WAITING_TASKS: usize = 100_000;
 
 /// What can be measured by itself.
-const PARTS: [&str; 4] = ["waiting", "commands", "load", "deaths"];
+const PARTS: [&str; 5] = ["waiting", "commands", "load", "deaths", "peers"];
 
 #[tokio::main]
 async fn main() {
@@ -49,6 +50,10 @@ async fn main() {
     if is_wanted("commands") {
         eprintln!("programs as tasks");
         report.insert("commands".to_owned(), commands::measure().await);
+    }
+    if is_wanted("peers") {
+        eprintln!("other queues that are installed");
+        report.insert("peers_submit_to_result_ms".to_owned(), peers::measure().await);
     }
     let cluster = Setup::new().start().await;
     report.insert("workers".to_owned(), cluster.worker_count().into());
