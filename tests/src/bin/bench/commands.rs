@@ -1,13 +1,12 @@
 //! Programs that do nothing, run as tasks, beside bare fork, exec and wait of the same file with as many
-//! processes at once. The workers have its folder as a mount: how fast the engine's own file system starts
-//! programs is not what is asked.
+//! processes at once: on the host, and in one container that is locked down as a worker's, where the same calls take
+//! longer. The workers have its folder as a mount: how fast the engine's own file system starts programs is not what is
+//! asked.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use clb_tests::engine::docker;
 use clb_tests::images::images;
 use clb_tests::{Cluster, Setup};
 use serde_json::{Value, json};
@@ -33,21 +32,27 @@ pub(crate) async fn measure() -> Value {
     let at_once = usize::from(SLOTS) * WORKERS;
     let address = published(&cluster).await;
     run(&cluster, &address).await;
-    let (mut bare, mut tasks, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut on_host, mut contained, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let least = tokio::task::spawn_blocking(move || bare_rate(at_once)).await.expect("it runs");
-        let ours = run(&cluster, &address).await;
-        bare.push(least);
-        tasks.push(ours);
-        ratios.push(ours / least);
+        on_host.push(bare_rate_on_host(at_once).await);
+        tasks.push(run(&cluster, &address).await);
+        contained.push(bare_rate_contained(&folder, at_once).await);
     }
     json!({
         "tasks": TASKS,
         "at_once": at_once,
-        "bare_per_s": median(&bare).round(),
+        "bare_on_host_per_s": median(&on_host).round(),
+        "bare_in_container_per_s": median(&contained).round(),
         "tasks_per_s": median(&tasks).round(),
-        "ratio": {"median": rounded(median(&ratios)), "runs": ratios.iter().map(|it| rounded(*it)).collect::<Vec<_>>()},
+        "ratio_to_host": ratio(&tasks, &on_host),
+        "ratio_to_container": ratio(&tasks, &contained),
     })
+}
+
+/// The median of the rounds' ratios, and each of them.
+fn ratio(ours: &[f64], bare: &[f64]) -> Value {
+    let ratios: Vec<f64> = ours.iter().zip(bare).map(|(ours, bare)| ours / bare).collect();
+    json!({"median": rounded(median(&ratios)), "runs": ratios.iter().map(|it| rounded(*it)).collect::<Vec<_>>()})
 }
 
 /// All tasks in batches, until all outcomes are back; all must have succeeded.
@@ -60,27 +65,23 @@ async fn run(cluster: &Cluster, address: &str) -> f64 {
     rate
 }
 
-fn bare_rate(at_once: usize) -> f64 {
+/// As the workers' containers are locked down, without anything of ours in them.
+async fn bare_rate_contained(folder: &Path, at_once: usize) -> f64 {
+    let mount = format!("{}:/programs:ro", folder.display());
+    let container = "run --rm --network=none --user=65534:65534 --cap-drop=ALL --read-only";
+    let mut arguments: Vec<&str> = container.split(' ').collect();
+    arguments.extend(["--security-opt=no-new-privileges", "--volume", &mount, &images().await.fixture]);
+    let (times, at_once) = (TASKS.to_string(), at_once.to_string());
+    arguments.extend(["run-bare", "/programs/fixture", &times, &at_once]);
+    docker(&arguments).await.trim().parse().expect("programs in a second")
+}
+
+async fn bare_rate_on_host(at_once: usize) -> f64 {
     let program = fixture();
-    let left = AtomicUsize::new(TASKS);
-    let began = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                let take = |left: usize| left.checked_sub(1);
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-                    let mut command = Command::new(&program);
-                    command
-                        .args(["exit", "0"])
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null())
-                        .stderr(Stdio::null());
-                    assert!(command.status().is_ok_and(|status| status.success()), "{command:?} fails");
-                }
-            });
-        }
-    });
-    TASKS as f64 / began.elapsed().as_secs_f64()
+    let mut command = tokio::process::Command::new(&program);
+    command.arg("run-bare").arg(&program).args([TASKS.to_string(), at_once.to_string()]);
+    let output = command.output().await.expect("it runs");
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("programs in a second")
 }
 
 /// The same program on the host: it is built beside this one.
