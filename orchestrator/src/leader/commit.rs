@@ -25,9 +25,9 @@ const START_LIMIT: Duration = Duration::from_millis(20);
 /// next task, and no write of their own is under way when somebody comes who waits for one.
 const LINES_LIMIT: Duration = Duration::from_millis(100);
 
-/// With so many changes a batch takes no more tasks in, so that neither its commit takes long nor its tasks much
-/// memory.
-const FULL: usize = 10_000;
+/// With so many changes a batch takes no more tasks in, so that neither its commit and what follows from it take long
+/// nor its tasks much memory.
+const FULL: usize = 2_000;
 
 /// What waits for a batch to be on disk.
 #[derive(Debug)]

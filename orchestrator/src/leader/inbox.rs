@@ -49,10 +49,19 @@ const SUBMISSIONS: usize = 1_024;
 /// workers and the engine say never waits for the disk.
 #[derive(Debug)]
 pub(crate) struct Submission {
-    /// Checked tasks whose ids differ from each other.
+    /// Checked tasks whose ids differ from each other, as far as they were not taken in yet.
     pub(crate) tasks: Vec<Arc<NewTask>>,
+    /// What became of those before them.
+    pub(crate) statuses: Vec<(TaskId, Submitted)>,
     /// One entry for each, in their order, when all of them are on disk.
     pub(crate) reply: oneshot::Sender<Vec<(TaskId, Submitted)>>,
+}
+
+impl Submission {
+    /// Of which nothing is taken in yet.
+    pub(crate) fn new(tasks: Vec<Arc<NewTask>>, reply: oneshot::Sender<Vec<(TaskId, Submitted)>>) -> Self {
+        Self { tasks, statuses: Vec::new(), reply }
+    }
 }
 
 /// What the loop takes in.
@@ -248,7 +257,7 @@ impl Handle {
     ) -> Option<Vec<(TaskId, Submitted)>> {
         let tasks = tasks.into_iter().map(Into::into).collect();
         let (reply, answer) = oneshot::channel();
-        self.submissions.send(Submission { tasks, reply }).await.ok()?;
+        self.submissions.send(Submission::new(tasks, reply)).await.ok()?;
         answer.await.ok()
     }
 

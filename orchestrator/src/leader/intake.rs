@@ -15,6 +15,9 @@ use super::followers::{Whereabouts, whereabouts};
 use super::inbox::{Explained, Message, PoolAnswer, Refused, Standing, Submission, Submitted};
 use super::term::Term;
 
+/// So many tasks are taken in at once.
+const PIECE: usize = 1_000;
+
 impl Term {
     pub(super) fn take_message(&mut self, message: Message, now: Moment) {
         match message {
@@ -123,15 +126,22 @@ impl Term {
         self.pending.push_release(Release::Order { worker, reply });
     }
 
-    pub(super) fn submit(&mut self, Submission { tasks, reply }: Submission, now: Moment) {
+    /// Takes in the tasks of a submission; of a large one a piece, so that links and callers have their turns between.
+    pub(super) fn submit(&mut self, submission: Submission, now: Moment) {
+        let Submission { mut tasks, mut statuses, reply } = submission;
         if let Some(reason) = &self.trouble {
-            let refused = tasks.iter().map(|task| (task.id, Submitted::Refused(reason.clone())));
-            drop(reply.send(refused.collect()));
+            let ids = statuses.into_iter().map(|(id, _)| id).chain(tasks.iter().map(|task| task.id));
+            drop(reply.send(ids.map(|id| (id, Submitted::Refused(reason.clone()))).collect()));
             return;
         }
+        let rest = tasks.split_off(tasks.len().min(PIECE));
         let receipts = self.handle(Input::Submitted(tasks), now).receipts;
-        let statuses = receipts.into_iter().map(|(id, receipt)| (id, status(receipt, now.at))).collect();
-        self.pending.push_release(Release::Submission { statuses, reply });
+        statuses.extend(receipts.into_iter().map(|(id, receipt)| (id, status(receipt, now.at))));
+        if rest.is_empty() {
+            self.pending.push_release(Release::Submission { statuses, reply });
+        } else {
+            self.half_taken = Some(Submission { tasks: rest, statuses, reply });
+        }
     }
 
     fn join(

@@ -19,7 +19,7 @@ use super::commit::{Pending, Release, accepted};
 use super::feed::{Cursor, Feed};
 use super::fetcher::Fetcher;
 use super::followers::Followers;
-use super::inbox::{Handle, Inbox, Submitted};
+use super::inbox::{Handle, Inbox, Submission, Submitted};
 use super::keeper::Keeper;
 use super::links::Links;
 use super::logbook::Logbook;
@@ -74,6 +74,8 @@ pub(crate) struct Term {
     pub(super) journal: Arc<Journal>,
     pub(super) roster: Arc<Roster>,
     inbox: Inbox,
+    /// A large submission of which a part is taken in.
+    pub(super) half_taken: Option<Submission>,
     pub(super) fleet: mpsc::UnboundedSender<FleetAction>,
     pub(super) ran_at: Moment,
     pub(super) links: Links,
@@ -153,6 +155,7 @@ impl Term {
             journal: beginning.journal,
             roster: beginning.roster,
             inbox,
+            half_taken: None,
             fleet,
             links: Links::default(),
             logbook,
@@ -209,6 +212,12 @@ impl Term {
                 }
                 return self.release();
             }
+            if self.takes_tasks()
+                && let Some(rest) = self.half_taken.take()
+            {
+                self.submit(rest, clock::now());
+                tokio::task::yield_now().await;
+            }
             let deadline = self.cluster.next_deadline(clock::now()).map(clock::instant_of);
             tokio::select! {
                 biased;
@@ -244,6 +253,7 @@ impl Term {
                     self.take_submissions();
                 }
                 () = until(write_at) => {}
+                () = std::future::ready(()), if self.half_taken.is_some() && self.takes_tasks() => {}
                 // Those who were answered go first.
                 () = tokio::task::yield_now(), if !self.unshown.is_empty() => self.show_notes(),
             }
@@ -251,8 +261,12 @@ impl Term {
     }
 
     /// Whether there is room for more tasks. When the store takes none, they are refused at once.
-    fn takes_submissions(&self) -> bool {
+    fn takes_tasks(&self) -> bool {
         !self.stepping_down && (self.pending.has_room() || self.trouble.is_some())
+    }
+
+    fn takes_submissions(&self) -> bool {
+        self.half_taken.is_none() && self.takes_tasks()
     }
 
     /// Takes in the tasks that wait, as far as there is room for them.

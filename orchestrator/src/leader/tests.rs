@@ -21,7 +21,9 @@ use clb_protocol::link::{
 };
 use clb_protocol::pool::PoolSpec;
 use clb_protocol::task::{Changes, NewTask, Number, TaskSpec, Work};
-use clb_protocol::{AttemptNo, Epoch, Generation, Incarnation, LogSeq, SlotNo, TaskId, Timestamp, WorkerId};
+use clb_protocol::{
+    AttemptNo, Epoch, Generation, Incarnation, LogSeq, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
+};
 use serde_json::value::to_raw_value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -225,6 +227,23 @@ async fn who_waits_for_a_task_is_told_when_its_outcome_can_be_read() {
     worker.run_one(bench.epoch).await;
     timeout(PATIENCE, waiting).await.unwrap().unwrap().unwrap();
     assert_eq!(bench.store.outcomes(clb_protocol::OutcomeSeq(0), None, 9).unwrap().outcomes.len(), 1);
+}
+
+#[tokio::test]
+async fn a_large_submission_is_answered_as_a_whole_and_in_its_order() {
+    let bench = Bench::start();
+    let tasks: Vec<NewTask> = (0..5_500).map(|_| task()).collect();
+    let mut again = tasks.clone();
+    again[5_400] = task();
+    for (tasks, expected) in [(&tasks, 5_500), (&again, 1)] {
+        let answer = bench.handle.submit(tasks.iter().cloned()).await.unwrap();
+        let ids = |answer: &[(TaskId, Submitted)]| answer.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+        assert_eq!(ids(&answer), tasks.iter().map(|task| task.id).collect::<Vec<_>>());
+        let accepted = answer.iter().filter(|(_, status)| matches!(status, Submitted::Accepted(_)));
+        assert_eq!(accepted.count(), expected);
+    }
+    let open = bench.store.open_tasks(bench.epoch, SubmissionSeq(0), 10_000).unwrap();
+    assert_eq!(open.len(), 5_501);
 }
 
 #[tokio::test]

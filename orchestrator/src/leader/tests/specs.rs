@@ -27,7 +27,7 @@ async fn only_the_specs_of_what_waits_for_a_slot_are_kept() {
     let Prepared { mut term, store, epoch, handle: _handle, .. } = Prepared::new();
     let submit = |term: &mut Term, tasks: &[NewTask]| {
         let reply = oneshot::channel().0;
-        term.submit(Submission { tasks: tasks.iter().cloned().map(Arc::new).collect(), reply }, now);
+        term.submit(Submission::new(tasks.iter().cloned().map(Arc::new).collect(), reply), now);
     };
     let (good, mut nowhere, mut later) = (task(), task(), task());
     nowhere.pool = "gpu".into();

@@ -101,7 +101,7 @@ async fn nobody_waits_for_a_cancellation_while_the_store_takes_nothing() {
 async fn a_task_on_its_way_to_the_disk_is_known_to_nobody_who_asks_why_it_waits() {
     let Prepared { mut term, store, epoch, handle: _handle, .. } = Prepared::new();
     let (new, now) = (task(), clock::now());
-    term.submit(Submission { tasks: vec![new.clone().into()], reply: oneshot::channel().0 }, now);
+    term.submit(Submission::new(vec![new.clone().into()], oneshot::channel().0), now);
     let (reply, mut answer) = oneshot::channel();
     term.take_message(Message::Explain { id: new.id, reply }, now);
     assert_eq!(answer.try_recv().unwrap(), Explained::Arriving);
