@@ -111,7 +111,7 @@ impl Cluster {
         self.has_two_orchestrators().await;
     }
 
-    /// Brings a backup back on a new volume, command by command as the README says, after everything was removed.
+    /// Brings a backup back on a new volume, command by command as docs/operations.md says, after everything was removed.
     pub async fn restore(&self, backup: &[u8]) {
         let folder = tempfile::tempdir().expect("a folder for the backup");
         let file = folder.path().join("clb-backup.db");
