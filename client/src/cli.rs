@@ -42,34 +42,34 @@ use output::Printer;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    all is well
+  0    success
   1    a task failed or was cancelled
-  2    the command line, the configuration or the input is wrong
-  3    no orchestrator could be reached, or none leads, for as long as --patience says
-  4    the cluster refused: invalid, in conflict, no room in the queue, or not allowed
-  5    there is no such task, group, pool or worker
-  123  map: some of its commands failed
-  124  submit --wait: the command took longer than its timeout; wait: than --timeout
+  2    the command line, the configuration or the input is invalid
+  3    no orchestrator could be reached, or none was leading, within --patience
+  4    the cluster refused the request: invalid, conflict, queue full or not allowed
+  5    no such task, group, pool or worker
+  123  map: some commands failed
+  124  submit --wait: the task timed out; wait: --timeout expired
   125  map, logs, results --csv and --json: some output is missing; submit --wait: see below
-  130  interrupted (Ctrl-C; the tasks go on); submit --wait: the task was cancelled
-  141  whoever read the output went away
+  130  interrupted with Ctrl-C (tasks keep running); submit --wait: the task was cancelled
+  141  the reader of the output went away
 
-submit --wait exits with the code of the command itself, with 128 + N when \
-signal N ended it, and with 125 when it is not the command that failed: the \
-cluster was not reached or refused, the task was lost with its workers, or \
-some of its output is missing.";
+submit --wait exits with the exit code of the command, with 128 + N if signal \
+N killed it, and with 125 if something other than the command failed: the \
+cluster could not be reached or refused the task, the task was lost with its \
+workers, or some of its output is missing.";
 
 /// What `clb` is called with.
 #[derive(Debug, Parser)]
 #[command(
     name = "clb",
     version,
-    about = "Talks to a CLB cluster: runs commands and other tasks on its workers",
+    about = "Run commands and other tasks on the workers of a CLB cluster",
     after_help = EXIT_CODES,
     propagate_version = true
 )]
 pub(crate) struct CommandLine {
-    /// Print JSON: one document, or one a line where there may be many
+    /// Print JSON: one document, or one per line where there can be many
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -80,53 +80,53 @@ pub(crate) struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Submit a command, or a sleep or spin, as a task and print its id
+    /// Submit a command (or a sleep or spin) as a task and print its id
     Submit(submit::SubmitOptions),
-    /// Submit the tasks of a file, one JSON object a line
+    /// Submit the tasks in a file, one JSON object per line
     Batch(batch::BatchOptions),
-    /// Run a command for each line of standard input, as xargs and GNU parallel do
+    /// Run a command for each line of standard input, like xargs or GNU parallel
     ///
-    /// The same line at the same place, with the same command in the same --group, is the same task: repeated after an
-    /// interruption it runs only what is missing, and prints all. Without --group it is all new.
+    /// With --group, an interrupted run can be repeated: the same line at the same position with the same command is
+    /// the same task, so only what is missing runs, and everything is printed. Without --group every run is new.
     Map(map::MapOptions),
-    /// Wait until tasks have ended
+    /// Wait for tasks to end
     Wait(wait::WaitOptions),
-    /// Print the results of a group, in the order in which its tasks ended
+    /// Print the results of a group in the order its tasks ended
     Results(results::ResultsOptions),
     /// List tasks, newest first
     List(list::ListOptions),
-    /// Show all that is known of a task
+    /// Show everything about a task
     Show(show::ShowOptions),
-    /// Print what a command writes, or the log lines that speak of another task
+    /// Print the output of a command, or the log lines about a task of another kind
     Logs(logs::LogsOptions),
     /// Cancel tasks
     Cancel(cancel::ChooseOptions),
-    /// Run ended tasks once more, as new tasks
+    /// Run ended tasks again, as new tasks
     Retry(cancel::RetryOptions),
-    /// Say why a task waits, or why it ran where it ran
+    /// Explain why a task is waiting, or why it ran where it did
     Explain(explain::ExplainOptions),
     /// List the workers
     Workers,
-    /// List, show, make, change, delete, pause or resume pools of workers
+    /// Manage pools of workers
     #[command(subcommand)]
     Pool(pool::PoolCommand),
-    /// Let a worker finish what it has and take no more
+    /// Let a worker finish its tasks and take no new ones
     Drain(workers::WorkerName),
     /// Drain a worker and replace it
     Restart(workers::WorkerName),
     /// Let a drained worker take tasks again
     Resume(workers::WorkerName),
-    /// Show who leads, who stands by and how many tasks stand where
+    /// Show the orchestrators and the task counts
     Cluster,
-    /// Watch the cluster
+    /// Watch the cluster live
     Top(top::TopOptions),
-    /// Serve the web page that creates and sends payloads and shows their results
+    /// Serve the web page for creating payloads and watching their results
     Serve(serve::ServeOptions),
-    /// Ask the web page of this machine whether it is alive; ends with 0 or 1
+    /// Check that the web page on this machine is up; exits with 0 or 1
     Healthcheck(healthcheck::HealthcheckOptions),
-    /// Print the completions for a shell, to be loaded at its start: source <(clb completions bash)
+    /// Print the completion script for a shell; load it at startup: source <(clb completions bash)
     Completions {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
 }

@@ -19,7 +19,7 @@ pub(crate) struct Config {
 /// Why the file is of no use. The caller's fault; do not retry.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("{} cannot be read; correct its rights, or name the cluster with --url", path.display())]
+    #[error("{} cannot be read; fix its permissions, or give the address with --url", path.display())]
     Read {
         path: PathBuf,
         #[source]

@@ -15,14 +15,14 @@ const DEFAULT_URLS: [&str; 2] = ["http://127.0.0.1:3002", "http://127.0.0.1:3012
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct ClusterOptions {
-    /// Base URLs of the orchestrators, separated by commas; any of them answers for the cluster. Otherwise
-    /// those of ~/.config/clb/config.toml, or ports 3002 and 3012 of 127.0.0.1
+    /// Base URLs of the orchestrators, separated by commas [default: those in ~/.config/clb/config.toml, or
+    /// ports 3002 and 3012 of 127.0.0.1]
     #[arg(long = "url", env = "CLB_URL", value_name = "URL", value_delimiter = ',', global = true)]
     urls: Vec<String>,
-    /// The cluster's token, where it has one; that of the file goes only to the addresses of the file
+    /// The cluster's token. A token in the configuration file is only sent to the addresses in that file
     #[arg(long, env = "CLB_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
     token: Option<String>,
-    /// How long to go on looking for an orchestrator that answers
+    /// How long to keep trying to reach an orchestrator
     #[arg(
         long,
         env = "CLB_PATIENCE",
@@ -54,18 +54,19 @@ impl ClusterOptions {
     /// The same for a command with a person in front of it, who is told of outages.
     pub(crate) fn talking_client(&self) -> Result<Client, Failure> {
         let client = self.client()?.with_patience(self.patience);
-        let others = if client.orchestrators().len() > 1 { "; nobody else serves either" } else { "" };
+        let others =
+            if client.orchestrators().len() > 1 { "; no other orchestrator answers either" } else { "" };
         Ok(client.with_listener(move |contact| {
             // Nobody is left to be told when standard error is closed.
             let _ = match contact {
                 Contact::Lost { setback, left } => writeln!(
                     std::io::stderr(),
-                    "clb: {}{others}, trying for another {:.0} s",
+                    "clb: {}{others}, retrying for another {:.0} s",
                     setback.to_string().trim_end_matches('.'),
                     left.as_secs_f64()
                 ),
                 Contact::Regained(url) => {
-                    writeln!(std::io::stderr(), "clb: {} serves again", url.as_str().trim_end_matches('/'))
+                    writeln!(std::io::stderr(), "clb: {} answers again", url.as_str().trim_end_matches('/'))
                 }
             };
         }))

@@ -26,10 +26,10 @@ pub enum Error {
         address: String,
     },
     /// No address was given. The caller's fault; do not retry.
-    #[error("no orchestrator is named; give at least one address, such as http://127.0.0.1:3002")]
+    #[error("no orchestrator address was given; give at least one, such as http://127.0.0.1:3002")]
     NoAddress,
     /// The token has characters that no HTTP header can carry. The caller's fault; do not retry.
-    #[error("the token has characters that cannot be sent; use visible ASCII")]
+    #[error("the token contains characters that cannot be sent; use visible ASCII")]
     Token,
     /// No orchestrator served the request in time. The cluster's fault, or the network's; retry with
     /// the same ids, nothing is done twice.
@@ -62,7 +62,7 @@ pub enum Error {
         problem: Problem,
     },
     /// A stream broke off in the middle. The cluster's fault, or the network's; ask again.
-    #[error("the connection broke off in the middle; ask again")]
+    #[error("the connection was lost in the middle of an answer; try again")]
     Broken {
         /// What broke.
         #[source]
@@ -121,7 +121,7 @@ pub enum Setback {
         source: reqwest::Error,
     },
     /// It ended a stream that has no end: it stops, or no longer leads.
-    #[error("{} ended the connection", address(url))]
+    #[error("{} closed the connection", address(url))]
     Ended {
         /// Who was asked.
         url: Url,

@@ -9,7 +9,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Where the web page listens.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HealthcheckOptions {
-    /// The address that `clb serve` was given
+    /// The address `clb serve` listens on
     #[arg(long, env = "CLB_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3001")]
     listen: SocketAddr,
 }

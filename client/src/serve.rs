@@ -45,19 +45,19 @@ const FEEDS: usize = 256;
 /// How the page is served.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeOptions {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, env = "CLB_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3001")]
     listen: SocketAddr,
-    /// The cluster's name; this container is called NAME-client
+    /// Cluster name; this container is called NAME-client
     #[arg(long, env = "CLB_CLUSTER", value_name = "NAME", default_value = "clb")]
     cluster: String,
-    /// Further host names under which browsers reach this page, separated by commas
+    /// Additional host names under which browsers reach this page, separated by commas
     #[arg(long, env = "CLB_HOSTS", value_name = "HOST", value_delimiter = ',')]
     hosts: Vec<String>,
-    /// Where browsers reach the database's pages
+    /// URL at which browsers reach the database's pages
     #[arg(long, env = "CLB_DATABASE_URL", value_name = "URL", default_value = "http://127.0.0.1:3003")]
     database_url: String,
-    /// How many connections there may be at once, three quarters of them from one address
+    /// Maximum number of connections; at most three quarters of them from one address
     #[arg(
         long,
         env = "CLB_CONNECTIONS",
@@ -66,7 +66,7 @@ pub(crate) struct ServeOptions {
         value_parser = clap::value_parser!(u32).range(64..)
     )]
     connections: u32,
-    /// How many seconds the header of a request may take, from the connection's beginning or the last answer's end
+    /// Seconds to receive the header of a request, counted from the start of the connection or the previous response
     #[arg(
         long,
         env = "CLB_HEADER_TIME",
@@ -75,7 +75,7 @@ pub(crate) struct ServeOptions {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     header_time: u32,
-    /// Which diagnostics to write, as a tracing filter
+    /// Log filter: error, warn, info, debug, trace, or a tracing filter
     #[arg(long, env = "CLB_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
 }

@@ -53,12 +53,12 @@ fn own_site(headers: &HeaderMap, authority: Option<&str>) -> Result<(), &'static
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
     let host = authority.or_else(|| text(HOST));
     if !text(SEC_FETCH_SITE).is_none_or(|site| matches!(site, "same-origin" | "none")) {
-        return Err("A page of another site asked for this; open the address yourself.");
+        return Err("This request comes from a page of another site; open the address directly.");
     }
     if let Some(origin) = text(ORIGIN)
         && origin.strip_prefix("http://") != host
     {
-        return Err("A page of another origin asked for this; open the address yourself.");
+        return Err("This request comes from a page of another origin; open the address directly.");
     }
     match host {
         Some(host) if is_local_name(host) => Ok(()),

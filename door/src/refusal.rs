@@ -50,7 +50,7 @@ impl Refusal {
     /// Something is here, but not for this method.
     #[must_use]
     pub fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "This address does not know that method.")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "This address does not support that method.")
     }
 }
 

@@ -16,11 +16,11 @@ use crate::http::LEAST_IN_FLIGHT;
 
 const LEAST_CONNECTIONS: usize = 64;
 
-/// The master of CLB: a durable queue of tasks in front of a fleet of worker containers
+/// The CLB orchestrator: a durable task queue and the fleet of worker containers behind it
 #[derive(Debug, Parser)]
 #[command(name = "clb-orchestrator", version)]
 pub(crate) struct Cli {
-    /// What to do
+    /// What to run
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -28,13 +28,13 @@ pub(crate) struct Cli {
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Leads the cluster, or stands by
+    /// Lead the cluster, or stand by
     Serve(Box<Serve>),
-    /// Shows what is stored, every container's log lines and a backup
+    /// Serve the stored data, the logs of all containers and backups
     Database(Database),
-    /// Tells by its exit code whether the orchestrator or database at an address answers
+    /// Check that the orchestrator or database at an address is up; exits with 0 or 1
     Healthcheck {
-        /// Where it listens
+        /// Address it listens on
         #[arg(long, env = "CLB_LISTEN", default_value = "127.0.0.1:3002")]
         listen: SocketAddr,
     },
@@ -74,89 +74,89 @@ fn room_for_connections(text: &str) -> Result<usize, String> {
 /// The options of `serve`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Serve {
-    /// The cluster's name, by which it knows its containers
+    /// Cluster name, the prefix of all container names
     #[arg(long, env = "CLB_CLUSTER", default_value = "clb")]
     pub(crate) cluster: String,
-    /// This orchestrator's name, which stays with it over restarts
+    /// Name of this orchestrator; must stay the same across restarts
     #[arg(long, env = "CLB_NAME", default_value = "orchestrator-1")]
     pub(crate) name: String,
-    /// Where it listens
+    /// Address to listen on
     #[arg(long, env = "CLB_LISTEN", default_value = "127.0.0.1:3002")]
     pub(crate) listen: SocketAddr,
-    /// The file that all orchestrators share
+    /// Database file shared by all orchestrators
     #[arg(long, env = "CLB_STORE", default_value = "/data/clb.db")]
     pub(crate) store: PathBuf,
-    /// Its base URL for workers and other orchestrators
+    /// Base URL for workers and other orchestrators
     #[arg(long, env = "CLB_ADVERTISE", default_value = "http://127.0.0.1:3002")]
     pub(crate) advertise: String,
-    /// Its base URL for callers on the host
+    /// Base URL for callers on the host
     #[arg(long, env = "CLB_PUBLIC_URL", default_value = "http://127.0.0.1:3002")]
     pub(crate) public_url: String,
-    /// How many workers there are
+    /// Number of workers in the pool default
     #[arg(long, env = "CLB_WORKERS", default_value_t = 3)]
     pub(crate) workers: u16,
-    /// How many tasks each runs at once
+    /// Number of tasks each worker runs at once
     #[arg(long, env = "CLB_WORKER_SLOTS", default_value_t = 16)]
     pub(crate) worker_slots: u16,
-    /// The workers' image
+    /// Image of the workers
     #[arg(long, env = "CLB_WORKER_IMAGE", default_value = "clb-worker")]
     pub(crate) worker_image: String,
-    /// The host port of the first worker; the others follow, without those that the system has itself
+    /// Host port of the first worker; the others follow, skipping reserved ports
     #[arg(long, env = "CLB_WORKER_PORT", default_value_t = 3004)]
     pub(crate) worker_port: u16,
-    /// Each worker's memory limit, in bytes or with k, m or g
+    /// Memory limit of each worker, in bytes or with k, m or g
     #[arg(long, env = "CLB_WORKER_MEMORY", default_value = "256m")]
     pub(crate) worker_memory: Bytes,
-    /// Each worker's CPU limit, in cores
+    /// CPU limit of each worker, in cores
     #[arg(long, env = "CLB_WORKER_CPUS", default_value_t = 1.0)]
     pub(crate) worker_cpus: f64,
-    /// How many processes and threads a worker may have
+    /// Maximum number of processes and threads of each worker
     #[arg(long, env = "CLB_WORKER_PIDS", default_value_t = 256)]
     pub(crate) worker_pids: u32,
-    /// How many seconds a program of a worker may take to end once it is asked to
+    /// Seconds between SIGTERM and SIGKILL when a program is stopped
     #[arg(long, env = "CLB_WORKER_STOP_GRACE", default_value_t = 5.0)]
     pub(crate) worker_stop_grace: f64,
-    /// The worker's program, a static one, for workers of foreign images
+    /// Statically linked worker program, for pools with an image of their own
     #[arg(long, env = "CLB_WORKER_BINARY", default_value = "/clb-worker")]
     pub(crate) worker_binary: PathBuf,
-    /// The file with the operator's pools; /etc/clb/clb.toml, if it is there, when left out
+    /// File that defines pools [default: /etc/clb/clb.toml, if it exists]
     #[arg(long, env = "CLB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Folders of this machine below which pools may mount, separated by colons
+    /// Host directories below which pools may mount, separated by colons
     #[arg(long, env = "CLB_MOUNT_PREFIXES", value_delimiter = ':')]
     pub(crate) mount_prefixes: Vec<String>,
     /// What the file says
     #[arg(skip)]
     pub(crate) definitions: Definitions,
-    /// Who gets a task: least-loaded, seed, round-robin or random
+    /// Placement policy: least-loaded, seed, round-robin or random
     #[arg(long, env = "CLB_PLACEMENT", default_value = "least-loaded")]
     pub(crate) placement: Placement,
-    /// How many tasks may wait
+    /// Maximum number of waiting tasks
     #[arg(long, env = "CLB_QUEUE_LIMIT", default_value_t = 1_000_000)]
     pub(crate) queue_limit: usize,
-    /// How many connections there may be at once, three quarters of them from one address
+    /// Maximum number of connections; at most three quarters of them from one address
     #[arg(long, env = "CLB_CONNECTIONS", default_value_t = 4_096, value_parser = room_for_connections)]
     pub(crate) connections: usize,
-    /// How many seconds the header of a request may take, from the connection's beginning or the last answer's end
+    /// Seconds to receive the header of a request, counted from the start of the connection or the previous response
     #[arg(long, env = "CLB_HEADER_TIME", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) header_time: u32,
-    /// How many bytes the bodies of requests may take together, in bytes or with k, m or g; at least 64m
+    /// Maximum total size of the request bodies in memory, in bytes or with k, m or g; at least 64m
     #[arg(long, env = "CLB_BODIES_IN_FLIGHT", default_value = "128m", value_parser = room_for_bodies)]
     pub(crate) bodies_in_flight: Bytes,
-    /// Further ports of this machine that no worker may be published on, separated by commas: those of the other
-    /// orchestrators and of the database
+    /// Additional host ports that no worker may be published on, separated by commas: those of the other
+    /// orchestrators and the database
     #[arg(long, env = "CLB_RESERVED_PORTS", default_value = "")]
     pub(crate) reserved_ports: Ports,
-    /// For how many seconds a worker that simulates a crash is left alone
+    /// Seconds after which a worker that simulates a crash is replaced
     #[arg(long, env = "CLB_SOFT_STOP_GRACE", default_value_t = 60)]
     pub(crate) soft_stop_grace: u64,
-    /// The secret that callers must send
+    /// Token that callers must send
     #[arg(long, env = "CLB_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
-    /// The port of the client, for the log
+    /// Port of the client, for log messages and reserved for it
     #[arg(long, env = "CLB_CLIENT_PORT", default_value_t = 3001)]
     pub(crate) client_port: u16,
-    /// Which of its own messages it writes: error, warn, info, debug, trace
+    /// Log level: error, warn, info, debug, trace
     #[arg(long, env = "CLB_LOG", default_value = "info")]
     pub(crate) log: String,
 }
@@ -164,16 +164,16 @@ pub(crate) struct Serve {
 /// The options of `database`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Database {
-    /// Where it listens
+    /// Address to listen on
     #[arg(long, env = "CLB_LISTEN", default_value = "127.0.0.1:3003")]
     pub(crate) listen: SocketAddr,
-    /// The file that all orchestrators share; it is only read
+    /// Database file shared by all orchestrators; it is only read
     #[arg(long, env = "CLB_STORE", default_value = "/data/clb.db")]
     pub(crate) store: PathBuf,
-    /// The cluster's name
+    /// Cluster name
     #[arg(long, env = "CLB_CLUSTER", default_value = "clb")]
     pub(crate) cluster: String,
-    /// Base URLs of the orchestrators, separated by commas; the leader among them takes its log lines
+    /// Base URLs of the orchestrators, separated by commas; its log lines go to the leader
     #[arg(
         long = "url",
         env = "CLB_URL",
@@ -181,10 +181,10 @@ pub(crate) struct Database {
         default_value = "http://127.0.0.1:3002,http://127.0.0.1:3012"
     )]
     pub(crate) urls: Vec<String>,
-    /// The secret that callers must send
+    /// Token that callers must send
     #[arg(long, env = "CLB_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
-    /// Which of its own messages it writes: error, warn, info, debug, trace
+    /// Log level: error, warn, info, debug, trace
     #[arg(long, env = "CLB_LOG", default_value = "info")]
     pub(crate) log: String,
 }

@@ -189,7 +189,7 @@ impl Definitions {
 /// What is wrong with a pool's name.
 pub(crate) fn broken_name(name: &str) -> Option<FieldError> {
     if RESERVED_NAMES.contains(&name) {
-        return Some(FieldError::at("", "containers of the system have this name: choose another"));
+        return Some(FieldError::at("", "is reserved for containers of the system; choose another"));
     }
     let detail = "the pool's name must be up to 40 lower-case letters, digits and hyphens, without a hyphen at \
                   its ends";
@@ -215,7 +215,7 @@ pub(crate) fn broken_spec(name: &str, spec: &PoolSpec, mount_prefixes: &[String]
             let detail = if mount_prefixes.is_empty() {
                 "the operator allows no mounts (CLB_MOUNT_PREFIXES, or mount_prefixes in clb.toml)".to_owned()
             } else {
-                format!("must be below a folder that the operator allows: {}", mount_prefixes.join(", "))
+                format!("must be below a directory that the operator allows: {}", mount_prefixes.join(", "))
             };
             errors.push(FieldError::at(format!("/mounts/{place}/source"), detail));
         }
@@ -223,7 +223,7 @@ pub(crate) fn broken_spec(name: &str, spec: &PoolSpec, mount_prefixes: &[String]
         let is_twice = spec.mounts[..place].iter().any(|other| other.target.trim_end_matches('/') == target);
         if target.is_empty() || is_twice || RESERVED_TARGETS.iter().any(|reserved| is_below(target, reserved))
         {
-            let detail = "must be a folder of its own, and none that the system needs";
+            let detail = "must be a directory of its own, and not one that the system needs";
             errors.push(FieldError::at(format!("/mounts/{place}/target"), detail));
         }
     }

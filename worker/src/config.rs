@@ -6,41 +6,41 @@ use std::time::Duration;
 use clap::Parser;
 use clb_protocol::{Generation, PoolName, SlotNo, WorkerId};
 
-/// Runs tasks for the leader of a CLB cluster.
+/// A CLB worker: runs tasks for the leader of a cluster.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub(crate) struct Config {
     /// Base URLs of the orchestrators, separated by commas
     #[arg(long, env = "CLB_ORCHESTRATORS", value_delimiter = ',', required = true, value_parser = base_url)]
     pub(crate) orchestrators: Vec<String>,
-    /// The pool that this worker belongs to
+    /// Pool this worker belongs to
     #[arg(long, env = "CLB_POOL", default_value = clb_protocol::task::DEFAULT_POOL, value_parser = pool)]
     pub(crate) pool: PoolName,
-    /// Its place in the pool, from 1
+    /// Its slot in the pool, from 1
     #[arg(long, env = "CLB_SLOT", default_value_t = 1)]
     pub(crate) slot: u16,
-    /// Which container of that place it is, from 1
+    /// Its generation: which container of that slot it is, from 1
     #[arg(long, env = "CLB_GENERATION", default_value_t = 1)]
     pub(crate) generation: u64,
-    /// Where its own pages listen
+    /// Address its own pages listen on
     #[arg(long, env = "CLB_LISTEN", default_value = "0.0.0.0:3004")]
     pub(crate) listen: SocketAddr,
-    /// The port on the host under which its pages are published
+    /// Host port its pages are published on
     #[arg(long, env = "CLB_PORT", default_value_t = 3004)]
     pub(crate) port: u16,
-    /// How many tasks the leader may have it run at once
+    /// Number of tasks it runs at once
     #[arg(long, env = "CLB_SLOTS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) slots: u16,
-    /// The secret of the cluster, for its link and for its pages
+    /// Token of the cluster, for the link to the leader and for its pages
     #[arg(long, env = "CLB_TOKEN", hide_env_values = true, value_parser = token)]
     pub(crate) token: Option<String>,
-    /// After how many seconds without a leader it ends itself
+    /// Seconds without a leader after which it exits
     #[arg(long, env = "CLB_ORPHAN_LIMIT", default_value = "300", value_parser = seconds)]
     pub(crate) orphan_limit: Duration,
-    /// How many seconds a program that is asked to stop may take before it is killed
+    /// Seconds between SIGTERM and SIGKILL when a program is stopped
     #[arg(long, env = "CLB_STOP_GRACE", default_value = "5", value_parser = seconds)]
     pub(crate) stop_grace: Duration,
-    /// Which of its own messages it writes: error, warn, info, debug, trace
+    /// Log level: error, warn, info, debug, trace
     #[arg(long, env = "CLB_LOG", default_value = "info")]
     pub(crate) log: String,
 }

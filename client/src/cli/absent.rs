@@ -18,7 +18,7 @@ pub(super) async fn check_group(name: &str, client: &Client) -> Result<(), Failu
         return Ok(());
     }
     let hint = or_else(&near_groups(name, client).await?, "`clb list` shows the groups of tasks");
-    Err(Failure::NotFound(format!("no task is in the group {name:?}; {hint}")))
+    Err(Failure::NotFound(format!("there is no group {name:?}; {hint}")))
 }
 
 /// Fails when there is no pool of this name.

@@ -32,7 +32,7 @@ pub(crate) fn option(pointer: &str) -> String {
         ("success_codes", _) => "--success-code".to_owned(),
         ("retry", Some(part)) if part == "max_attempts" => "--max-attempts".to_owned(),
         ("retry", Some(part)) => format!("--retry-{}", part.replace('_', "-")),
-        ("retry", None) => "--retry-on and the like".to_owned(),
+        ("retry", None) => "the --retry options".to_owned(),
         (field, _) => match field.strip_prefix("label.") {
             Some(key) => format!("--label {key}"),
             None => format!("--{}", field.replace('_', "-")),
@@ -69,7 +69,7 @@ pub(crate) async fn name_pools(client: &Client, pool: &str, errors: &mut [FieldE
     }
     let more = if names.len() > MOST_POOLS { " and others: see `clb pool list`" } else { "" };
     let known = names[..names.len().min(MOST_POOLS)].join(", ");
-    error.detail = format!("there is no pool {pool:?}; there are {known}{more}");
+    error.detail = format!("there is no pool {pool:?}; the pools are {known}{more}");
 }
 
 #[cfg(test)]

@@ -22,21 +22,21 @@ use waiting::Waiting;
 /// What is submitted, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BatchOptions {
-    /// A file with a task a line, as the HTTP API takes them; - for standard input
+    /// The file, one task per line as in the HTTP API; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The group of the tasks that name none, from which follow the ids of those without: the same line at the
-    /// same place of the same group is the same task, so a repetition submits only what is missing. When left
-    /// out it follows from the content of the file, or is made up for standard input; it is printed
+    /// Group for tasks that name none. Ids that are not given are derived from it: the same line at the same
+    /// position in the same group is the same task, so repeating a batch submits only what is missing. Default:
+    /// derived from the content of the file, or generated for standard input; it is printed
     #[arg(long, value_name = "TEXT", add = completion::group())]
     group: Option<String>,
-    /// The pool of the tasks that name none
+    /// Pool for tasks that name none
     #[arg(long, value_name = "POOL", add = completion::pool())]
     pool: Option<String>,
-    /// Wait until all of them have ended; the exit code is 1 when one of them failed
+    /// Wait for all of them to end; the exit code is 1 if any failed
     #[arg(long)]
     wait: bool,
-    /// Go on after a line that is refused
+    /// Continue after a line that is refused
     #[arg(long)]
     keep_going: bool,
 }
@@ -70,22 +70,25 @@ pub(super) async fn run(options: BatchOptions, client: &Client, printer: Printer
     };
     let group = known.unwrap_or_else(|| {
         let group = made_up_group("batch");
-        remark(format!("the group is {group}; repeat with --group {group} to go on"));
+        remark(format!(
+            "the group is {group}; repeat with --group {group} to continue after an interruption"
+        ));
         group
     });
     let (mut chunks, size) = lines::of(&options.file, b'\n')?;
     let progress = Progress::of_submission(size);
     let waiting = options.wait.then(Waiting::default);
     let mut load = Load::new(client, &progress, &group, &options, waiting);
-    let hint = || format!("what was submitted goes on; come back with `clb wait --group '{group}'`");
+    let hint =
+        || format!("the submitted tasks keep running; wait for them with `clb wait --group '{group}'`");
     let submitted = interruptible(load.submit_all(&mut chunks), hint).await;
     progress.finish();
     let Load { mut summary, waiting, code, .. } = load;
     summary.group.clone_from(&group);
     if let Err(failure) = submitted {
         remark(format!(
-            "{} tasks of the group {group} were submitted before that; repeat with --group '{group}' to go on, what is \
-             known is not submitted twice",
+            "{} tasks of group {group} were submitted before that; repeat with --group '{group}' to continue, nothing \
+             is submitted twice",
             summary.accepted + summary.known
         ));
         return Err(failure);
@@ -94,7 +97,7 @@ pub(super) async fn run(options: BatchOptions, client: &Client, printer: Printer
         say(&group)?;
     }
     remark(format!(
-        "{} submitted, {} known already, {} refused",
+        "{} submitted, {} already known, {} refused",
         summary.accepted, summary.known, summary.refused
     ));
     let mut code = code.unwrap_or(OK);
@@ -106,7 +109,7 @@ pub(super) async fn run(options: BatchOptions, client: &Client, printer: Printer
         ));
         if ended.incomplete > 0 {
             remark(format!(
-                "{} of them wrote more than is kept; `clb results --group '{group}' --csv` says how much",
+                "{} of them wrote more output than is kept; `clb results --group '{group}' --csv` shows how much is missing",
                 ended.incomplete
             ));
         }

@@ -19,7 +19,7 @@ use crate::failure::{Done, Failure, OK, REFUSED};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "state", "pool", "group", "labels"]))]
 pub(crate) struct ChooseOptions {
-    /// The tasks, by their ids or the beginnings or ends of them
+    /// Task ids, or the beginning or end of each
     #[arg(value_name = "ID", conflicts_with_all = ["state", "pool", "group", "labels"])]
     pub(super) ids: Vec<TaskName>,
     /// Only list the tasks that would be affected
@@ -42,16 +42,16 @@ pub(crate) struct RetryOptions {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Changes")]
 struct ChangeOptions {
-    /// The pool whose workers run it this time
+    /// Run it in another pool
     #[arg(long, value_name = "POOL", add = completion::pool())]
     to_pool: Option<String>,
-    /// How long one attempt may take: seconds, or as in 1h30m
+    /// Time limit for one attempt, in seconds or like 1h30m
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     timeout: Option<f64>,
-    /// How often it may run
+    /// Maximum number of attempts
     #[arg(long, value_name = "N")]
     max_attempts: Option<u32>,
-    /// Another command; its environment and its input stay as they were
+    /// Run another command, with the same environment and input
     #[arg(last = true, value_name = "COMMAND", value_hint = completion::WORD)]
     command: Vec<String>,
 }
@@ -74,7 +74,7 @@ pub(super) async fn cancel(options: ChooseOptions, client: &Client, printer: Pri
     }
     if options.ids.is_empty() {
         let which: TaskSelection = options.filters.selection();
-        let done = Progress::during("Cancels all that fit", client.cancel_many(&which)).await?;
+        let done = Progress::during("cancelling the matching tasks", client.cancel_many(&which)).await?;
         if done.cancelled == 0 {
             options.filters.check_names(client).await?;
         }
@@ -104,21 +104,20 @@ pub(super) async fn retry(options: RetryOptions, client: &Client, printer: Print
 
 async fn retry_all(filters: &Filters, changes: &Changes, client: &Client, printer: Printer) -> Done {
     let which = filters.selection();
-    let done = Progress::during("Replays all that fit", client.replay_many(&which, changes)).await?;
+    let done = Progress::during("replaying the matching tasks", client.replay_many(&which, changes)).await?;
     if done.replayed + done.known + done.refused == 0 {
         filters.check_names(client).await?;
     }
     if printer.is_json {
         document(&done)?;
     } else {
-        say(format!("{} new tasks, {} replayed before", done.replayed, done.known))?;
+        say(format!("{} new tasks, {} already replayed", done.replayed, done.known))?;
     }
     if done.refused > 0 {
-        let not_commands =
-            if changes.command.is_some() { ", or they are no commands that could be others" } else { "" };
+        let not_commands = if changes.command.is_some() { ", or they are not commands" } else { "" };
         remark(format!(
-            "{} more were refused: the queue had no room, or their pool is gone{not_commands}; the same command takes \
-             them up once there is room, or the pool again",
+            "{} more were refused: the queue was full or their pool is gone{not_commands}; repeat the command later to \
+             replay them too",
             done.refused
         ));
         return Ok(REFUSED);

@@ -15,13 +15,13 @@ pub(super) struct Filters {
     /// Only tasks in this state
     #[arg(long, value_name = "STATE", value_parser = state())]
     state: Option<TaskState>,
-    /// Only those of this pool
+    /// Only tasks in this pool
     #[arg(long, value_name = "POOL", add = completion::pool())]
     pool: Option<String>,
-    /// Only those of this group
+    /// Only tasks in this group
     #[arg(long, value_name = "TEXT", add = completion::group())]
     group: Option<String>,
-    /// Only those with this label; may be given several times
+    /// Only tasks with this label; repeatable
     #[arg(long = "label", value_name = "NAME=TEXT", value_parser = parse_pair)]
     labels: Vec<(String, String)>,
 }

@@ -30,7 +30,7 @@ pub(super) fn code_of(incomplete: u64) -> u8 {
     if incomplete == 0 {
         return OK;
     }
-    remark(format!("{incomplete} of the commands wrote more than is kept of it"));
+    remark(format!("{incomplete} of the commands wrote more output than is kept"));
     NOT_THE_COMMAND
 }
 

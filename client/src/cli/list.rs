@@ -15,13 +15,13 @@ const PAGE: u32 = 500;
 /// Which tasks, and how many.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListOptions {
-    /// How many at most
+    /// Maximum number of tasks
     #[arg(long, short = 'n', value_name = "N", default_value = "50")]
     limit: u64,
-    /// All of them
+    /// List all tasks
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// Also those that were replayed: otherwise the newest replay stands for them
+    /// Include tasks that were replayed; by default only their newest replay is listed
     #[arg(long)]
     replayed: bool,
     #[command(flatten)]

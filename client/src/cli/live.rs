@@ -67,7 +67,7 @@ impl Shown {
         }
         let may_be_missing = !came_to_an_end && may_have_written(task);
         if may_be_missing {
-            remark("the last of the output may be missing: the task has no result");
+            remark("the end of the output may be missing: the task has no result");
         }
         Ok(self.report() || may_be_missing)
     }
@@ -112,7 +112,7 @@ pub(super) async fn follow(client: &Client, task: TaskView, gaps: Gaps) -> Resul
         };
         if let Some(newer) = task.attempt.filter(|newest| *newest > attempt) {
             let worker = task.worker.as_deref().unwrap_or("another worker");
-            remark(format!("attempt {attempt} was lost or failed; attempt {newer} runs on {worker}"));
+            remark(format!("attempt {attempt} was lost or failed; attempt {newer} is running on {worker}"));
             shown.forget();
             (attempt, is_complete) = (newer, false);
         }

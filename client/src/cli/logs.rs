@@ -26,18 +26,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["names", "state", "pool", "group", "labels"]))]
 pub(crate) struct LogsOptions {
-    /// The task, by its id or its beginning or end. With --json come the log lines that speak of it, of a command too:
-    /// what a command wrote is in the `result` of `clb show --json`. Of several commands each output comes under a
-    /// line that names its task
+    /// Task ids, or the beginning or end of each. With several tasks, a header line before each output names its task.
+    /// With --json the log lines about the task are printed, for commands too; the output of a command is in the
+    /// `result` of `clb show --json`
     #[arg(value_name = "ID", conflicts_with_all = ["state", "pool", "group", "labels"])]
     names: Vec<TaskName>,
-    /// Go on until the task has ended
+    /// Follow the output until the task has ended
     #[arg(long, short = 'f', conflicts_with_all = ["stdout", "stderr", "state", "pool", "group", "labels"])]
     follow: bool,
-    /// Only what was written to standard output
+    /// Only standard output
     #[arg(long)]
     stdout: bool,
-    /// Only what was written to standard error; it goes to standard output
+    /// Only standard error, printed to standard output
     #[arg(long, conflicts_with = "stdout")]
     stderr: bool,
     #[command(flatten)]
@@ -60,13 +60,13 @@ pub(super) async fn run(options: &LogsOptions, client: &Client, printer: Printer
     let ids = find_all(&options.names, client).await?;
     match ids[..] {
         [id] if stream.is_none() => of_one(id, options.follow, client, printer).await,
-        [_] if printer.is_json => {
-            Err(Failure::Usage("--json gives log lines, not --stdout or --stderr".to_owned()))
-        }
-        _ if printer.is_json => Err(Failure::Usage(
-            "--json is for one task; the outputs of many are in `clb list --json`".to_owned(),
+        [_] if printer.is_json => Err(Failure::Usage(
+            "--json prints log lines and cannot be combined with --stdout or --stderr".to_owned(),
         )),
-        _ if options.follow => Err(Failure::Usage("--follow is for one task".to_owned())),
+        _ if printer.is_json => Err(Failure::Usage(
+            "--json takes a single task; `clb list --json` has the outputs of many".to_owned(),
+        )),
+        _ if options.follow => Err(Failure::Usage("--follow takes a single task".to_owned())),
         [id] => {
             let has_gap = several::print_stream(client, &client.task(id).await?, stream).await?;
             Ok(gaps::code_of(u64::from(has_gap)))
@@ -89,7 +89,7 @@ async fn of_one(id: TaskId, follow: bool, client: &Client, printer: Printer) -> 
             _ => lines(task, follow, client, printer).await.map(|()| false),
         }
     };
-    let hint = || format!("the task goes on; come back with `clb logs -f {id}`");
+    let hint = || format!("the task keeps running; follow it again with `clb logs -f {id}`");
     let is_incomplete = interruptible(printing, hint).await?;
     Ok(if is_incomplete { NOT_THE_COMMAND } else { OK })
 }

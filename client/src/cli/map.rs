@@ -44,34 +44,34 @@ const LONGEST_TASK: usize = 4 << 20;
 /// Which command, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MapOptions {
-    /// Print the outputs in the order of the lines, not of the ends
+    /// Print outputs in input order instead of the order in which the commands end
     #[arg(long, short = 'k')]
     keep_order: bool,
-    /// How many lines may be on their way, or not printed yet, at the same time
+    /// Maximum number of lines that are submitted but not yet printed
     #[arg(long, short = 'j', value_name = "N", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     jobs: u32,
-    /// Lines end with a NUL character, as those of `find -print0`
+    /// Lines end with a NUL character, as from `find -print0`
     #[arg(long, short = '0')]
     null: bool,
-    /// Note each line whose output was printed in this file, in the format of GNU parallel
+    /// Record each printed line in this file, in the format of GNU parallel
     #[arg(long, value_name = "FILE")]
     joblog: Option<PathBuf>,
-    /// Pass over the lines that the joblog has from a run before that was interrupted, also those that failed: nothing of
-    /// them is printed again, and with its --group nothing runs again that was on its way
+    /// Continue an interrupted run: skip the lines recorded in the joblog, including failed ones. Lines that were
+    /// submitted but not printed are not run again, only printed
     #[arg(long, requires_all = ["joblog", "group"])]
     resume: bool,
-    /// What stands for the line, instead of {}: for a command that has {} for itself
+    /// Placeholder for the line instead of {}, for commands that use {} themselves
     #[arg(short = 'I', value_name = "STR", default_value = placeholder::LINE, hide_default_value = true, value_parser = NonEmptyStringValueParser::new())]
     replace: String,
-    /// The program and its arguments: {} stands for the line, {.} for it without its extension, {/} for its
-    /// last part, {//} for its folder, {/.} for the last part without extension, {#} for its number. Without
-    /// any of these the line is the last argument. Empty lines are skipped.
+    /// The program and its arguments. Placeholders: {} is the line, {.} the line without its extension, {/} the file
+    /// name, {//} the directory, {/.} the file name without extension, {#} the line number. Without any of these the line
+    /// becomes the last argument. Empty lines are skipped.
     ///
-    /// No shell is involved unless it is named: sh -c 'gzip -c {} | wc -c'. In the script of a shell (sh, bash, dash, ksh,
-    /// zsh and the like with -c) each place is one word whatever the line has in it, within quotes and without; where a
-    /// shell would run it all the same (arithmetic, let, trap) it is refused, and a script that is nothing but {} runs the
-    /// line. What takes a text for code gets the line as it is: python3 -c, awk, ssh, and within a script eval, arithmetic
-    /// on a variable and a further script. Give it the line as an argument, or lines may do what they like
+    /// There is no shell unless you name one: sh -c 'gzip -c {} | wc -c'. In a shell script (sh, bash, dash, ksh, zsh and
+    /// similar with -c) a placeholder is always a single word, quoted or not, whatever the line contains. Placeholders
+    /// that a shell would evaluate anyway (arithmetic, let, trap) are refused; a script that consists of {} alone runs the
+    /// line. Other programs that evaluate text get the line unquoted: python3 -c, awk, ssh, and inside a script eval,
+    /// arithmetic on a variable and nested scripts. Pass them the line as an argument, or the input can run anything
     #[arg(last = true, value_name = "COMMAND", required = true, value_hint = completion::WORD)]
     command: Vec<String>,
     #[command(flatten)]
@@ -128,7 +128,7 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
         printing: Printing::new(printer, options.keep_order, joblog),
         progress: progress.clone(),
     };
-    let hint = || "what was submitted goes on".to_owned();
+    let hint = || "the submitted tasks keep running".to_owned();
     let mapped = {
         let mapping = Box::pin(map.all());
         interruptible(told(client, &watched, Some(&progress), mapping), hint).await
@@ -144,7 +144,7 @@ pub(super) async fn run(mut options: MapOptions, client: &Client, printer: Print
     let counts = map.printing.counts;
     let known = match map.known {
         0 => String::new(),
-        known => format!("; {known} of them were known and not run again"),
+        known => format!("; {known} of them were already known and did not run again"),
     };
     remark(format!("{counts}{known}; group {group}"));
     Ok(counts.code())
@@ -155,9 +155,9 @@ impl Map<'_> {
         let (group, counts) = (self.group, self.printing.counts);
         let resume = if self.options.joblog.is_some() { " and --resume" } else { "" };
         format!(
-            "at least {} lines of the group {group} were submitted, {} of them have ended; the same command and input \
-             with --group '{group}'{resume} goes on and runs none of them again, `clb results --follow --group \
-             '{group}'` shows what they give",
+            "at least {} lines of group {group} were submitted and {} of them ended; to continue without running any of \
+             them again, repeat the command with the same input and --group '{group}'{resume}; to see their results, \
+             use `clb results --follow --group '{group}'`",
             self.submitted,
             counts.succeeded + counts.failed
         )
@@ -226,15 +226,14 @@ impl Map<'_> {
     }
 
     fn prepare(&self, line: Line) -> Result<Prepared, String> {
-        let input = String::from_utf8(line.bytes?)
-            .map_err(|_| "it is not UTF-8, and arguments are text".to_owned())?;
+        let input = String::from_utf8(line.bytes?).map_err(|_| "it is not valid UTF-8".to_owned())?;
         let words = self.template.fill(&input, self.places + 1);
         let id = id_of(self.group, line.number, content(&words, &input).as_bytes());
         let command = self.options.task.command(words).map_err(|failure| failure.to_string())?;
         let task = self.options.task.task(Work::Command(command), Some(id));
         let json = serde_json::to_vec(&task).map_err(|error| error.to_string())?;
         if json.len() > LONGEST_TASK {
-            return Err(format!("as a task it is longer than {} MiB", LONGEST_TASK >> 20));
+            return Err(format!("its task would be larger than {} MiB", LONGEST_TASK >> 20));
         }
         Ok((Job { place: self.places, number: line.number, input }, id, json))
     }
@@ -260,7 +259,7 @@ impl Map<'_> {
             Err(error) => return Err(error.into()),
         };
         if sent.len() != entries.len() {
-            let detail = format!("{} of {} tasks were answered for", entries.len(), sent.len());
+            let detail = format!("the cluster answered for {} of {} tasks", entries.len(), sent.len());
             return Err(Failure::Usage(format!("{detail}; do clb and the cluster have the same version?")));
         }
         self.submitted += entries.iter().filter(|entry| matches!(entry.status, 200 | 201)).count() as u64;
@@ -273,7 +272,7 @@ impl Map<'_> {
         if let Some(((job, ..), entry)) = in_conflict.next() {
             let why = reason(entry);
             let detail = format!(
-                "{}; go on with the options as they were, or name another --group",
+                "{}; continue with the same options, or use another --group",
                 why.trim_end_matches('.')
             );
             return Err(Failure::LineRefused { number: job.number, detail });

@@ -19,15 +19,15 @@ use set::SetOptions;
 pub(crate) enum PoolCommand {
     /// List the pools
     List,
-    /// Show all that is known of a pool
+    /// Show everything about a pool
     Show(Name),
-    /// Make a pool, or change what is said of one and leave the rest as it is
+    /// Create a pool, or change the given settings of an existing one
     Set(Box<SetOptions>),
-    /// Delete a pool; one of the environment or of clb.toml goes back to what stands there
+    /// Delete a pool; a pool defined by the environment or clb.toml returns to that definition
     Delete(Name),
-    /// Let a pool finish what runs and begin nothing
+    /// Pause a pool: running tasks finish, no new ones start
     Pause(Name),
-    /// Let a paused pool work again
+    /// Resume a paused pool
     Resume(Name),
 }
 

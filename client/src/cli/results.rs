@@ -45,22 +45,22 @@ const COLUMNS: [&str; 21] = [
 /// Which results, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ResultsOptions {
-    /// Of this group
+    /// The group
     #[arg(long, value_name = "TEXT", add = completion::group())]
     group: String,
-    /// Print CSV (RFC 4180), one task a line
+    /// Print CSV (RFC 4180), one task per line
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// Only those that ended so
+    /// Only tasks that ended in this state
     #[arg(long, value_name = "STATE", value_parser = end())]
     state: Option<TaskState>,
-    /// Also those that were replayed: otherwise the newest replay stands for them
+    /// Include tasks that were replayed; by default only their newest replay is printed
     #[arg(long)]
     replayed: bool,
-    /// Print those to come as well, until Ctrl-C
+    /// Keep printing new results until Ctrl-C
     #[arg(long, short = 'f')]
     follow: bool,
-    /// Only those behind this place: the `seq` of the last one that was seen
+    /// Start after this position, the `seq` of the last result seen
     #[arg(long, value_name = "SEQ", default_value = "0")]
     after: u64,
 }
@@ -78,7 +78,7 @@ pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Print
         // Its first task may be submitted in a moment.
         Err(Failure::NotFound(detail)) if options.follow => {
             remark(detail);
-            remark("waiting for its first task");
+            remark("waiting for the first task");
         }
         checked => checked?,
     }
@@ -108,7 +108,7 @@ pub(super) async fn run(options: ResultsOptions, client: &Client, printer: Print
         }
     };
     interruptible(printing, || {
-        "the tasks go on; --after goes on behind the last one that was printed".to_owned()
+        "the tasks keep running; --after continues after the last result printed".to_owned()
     })
     .await
 }

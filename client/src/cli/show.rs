@@ -11,7 +11,7 @@ use crate::failure::{Done, Failure, OK};
 /// Which task.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowOptions {
-    /// The task, by its id or its beginning or end
+    /// The task id, or its beginning or end
     #[arg(value_name = "ID")]
     id: TaskName,
 }

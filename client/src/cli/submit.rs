@@ -23,30 +23,30 @@ use crate::failure::{BROKEN_PIPE, Done, Failure, INTERRUPTED, NOT_THE_COMMAND, O
 const NO_NUMBERS: [Number; 2] = [Number::Integer(0), Number::Integer(0)];
 /// The cluster takes no more, as a whole task in JSON.
 const MOST_BYTES: usize = 1 << 20;
-const ELSEWHERE: &str = "put it where the workers can read it, such as a mount of their pool";
+const ELSEWHERE: &str = "put it where the workers can read it, for example in a mount of their pool";
 
 /// What is submitted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubmitOptions {
-    /// What the command reads: a file, or - for the standard input of this command; with all of the task up to 1 MiB
+    /// Standard input for the command: a file, or - for this command's own. The whole task may have up to 1 MiB
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sleep", "spin"])]
     stdin: Option<PathBuf>,
-    /// The task's id, a UUID of version 7: the same id is the same task
+    /// Task id, a UUIDv7; submitting the same id again is the same task
     #[arg(long, value_name = "ID", conflicts_with = "key")]
     id: Option<TaskId>,
-    /// A text that stands for the id: the same text is the same task
+    /// Idempotency key, instead of an id; the same key is the same task
     #[arg(long, value_name = "TEXT")]
     key: Option<String>,
-    /// Wait for the end: pass on what the command writes, and exit with its exit code
+    /// Wait for the task to end: print the output as it comes, and exit with the command's exit code
     #[arg(long)]
     wait: bool,
-    /// Instead of a command: wait for so long
+    /// Sleep for this long instead of running a command
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds, conflicts_with = "spin")]
     sleep: Option<f64>,
-    /// Instead of a command: burn a core for so long
+    /// Keep one core busy for this long instead of running a command
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     spin: Option<f64>,
-    /// The program and its arguments; no shell is involved
+    /// The program and its arguments; there is no shell
     #[arg(
         last = true,
         value_name = "COMMAND",
@@ -109,8 +109,10 @@ async fn submit(options: &SubmitOptions, client: &Client) -> Result<TaskView, Fa
     if let Some(path) = &options.stdin {
         let bytes = serde_json::to_vec(&task).map_err(std::io::Error::from)?.len();
         if bytes > MOST_BYTES {
-            let size =
-                format!("the task has {bytes} bytes with {}, and may have {MOST_BYTES}", path.display());
+            let size = format!(
+                "the task has {bytes} bytes with {}, more than the limit of {MOST_BYTES}",
+                path.display()
+            );
             return Err(Failure::Usage(format!("{size}; {ELSEWHERE}")));
         }
     }
@@ -137,16 +139,16 @@ async fn submit(options: &SubmitOptions, client: &Client) -> Result<TaskView, Fa
 fn how_to_repeat(options: &SubmitOptions, id: Option<TaskId>) -> String {
     let again = match (id, options.key.as_deref()) {
         (Some(id), _) => format!("`clb submit --id {id} ...`"),
-        (None, Some(_)) => "the same command, with the same --key,".to_owned(),
-        (None, None) => "the same command".to_owned(),
+        (None, Some(_)) => "the command with the same --key".to_owned(),
+        (None, None) => "the command".to_owned(),
     };
-    format!("the task may have been accepted all the same; {again} repeats it safely")
+    format!("the task may have been accepted anyway; it is safe to repeat {again}")
 }
 
 async fn wait(options: &SubmitOptions, client: &Client, printer: Printer) -> Done {
     let task = submit(options, client).await?;
     let id = task.id;
-    let hint = || format!("task {id} goes on; come back with `clb logs -f {id}` or `clb wait {id}`");
+    let hint = || format!("task {id} keeps running; follow it with `clb logs -f {id}` or `clb wait {id}`");
     let open = Cell::new(Some(id));
     if printer.is_json {
         let ended = interruptible(told(client, &open, None, until_ended(client, id)), hint).await?;
@@ -222,7 +224,7 @@ fn read(path: &Path) -> Result<Stdin, Failure> {
         file.take(limited).read_to_end(&mut bytes).map_err(failed)?;
     }
     if bytes.len() > MOST_BYTES {
-        return Err(Failure::Usage(format!("{} has more than 1 MiB; {ELSEWHERE}", path.display())));
+        return Err(Failure::Usage(format!("{} is larger than 1 MiB; {ELSEWHERE}", path.display())));
     }
     Ok(Stdin(bytes))
 }

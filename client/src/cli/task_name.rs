@@ -24,8 +24,7 @@ impl FromStr for TaskName {
         let part = || text.parse().map(Self::Part);
         text.parse().map(Self::Id).or_else(|_| part()).map_err(|_| {
             format!(
-                "{text:?} is no task's id (a UUID of version 7), nor the beginning or the end of one, with at least {} \
-                 hexadecimal digits",
+                "{text:?} is not a task id (a UUIDv7), nor at least {} hexadecimal digits of its beginning or end",
                 TaskIdPart::SHORTEST
             )
         })
@@ -50,12 +49,11 @@ impl TaskName {
             }
         }
         match found[..] {
-            [] => Err(Failure::NotFound(format!("no task has an id that begins or ends with {part}"))),
+            [] => Err(Failure::NotFound(format!("there is no task whose id begins or ends with {part}"))),
             [id] => Ok(id),
             _ => {
                 let ids: Vec<String> = found.iter().map(|id| format!("  {id}")).collect();
-                let several =
-                    format!("several tasks have ids that begin or end with {part}; give more of it:");
+                let several = format!("several task ids begin or end with {part}; give more digits:");
                 Err(Failure::Usage(format!("{several}\n{}", ids.join("\n"))))
             }
         }

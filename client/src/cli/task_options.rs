@@ -12,57 +12,56 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Task")]
 pub(super) struct TaskOptions {
-    /// The pool whose workers run it
+    /// Pool to run in
     #[arg(long, value_name = "POOL", add = completion::pool())]
     pub(super) pool: Option<String>,
-    /// From -100 to 100; higher goes first
+    /// Priority from -100 to 100; higher goes first
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(super) priority: Option<i64>,
-    /// How long one attempt may take: seconds, or as in 1h30m
+    /// Time limit for one attempt, in seconds or like 1h30m
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) timeout: Option<f64>,
-    /// How often it may run: what fails, or is lost with its worker, is repeated until then (3 when left out);
-    /// `--max-attempts 1` runs it once
+    /// Maximum number of attempts: a task that fails or is lost with its worker is retried until then [default: 3]
     #[arg(long, value_name = "N")]
     pub(super) max_attempts: Option<u32>,
-    /// What is repeated: any attempt that went wrong (when left out), or only a loss: what fails, or takes too long
-    /// or too much memory, has failed then
+    /// What is retried: `any` failed attempt, or only a `loss` of the worker; with `loss` a failure, timeout or
+    /// out-of-memory kill is final [default: any]
     #[arg(
         long,
         value_name = "WHAT",
         value_parser = PossibleValuesParser::new(RetryOn::NAMES)
-            .try_map(|name| RetryOn::named(&name).ok_or("it is neither any nor loss"))
+            .try_map(|name| RetryOn::named(&name).ok_or("must be any or loss"))
     )]
     pub(super) retry_on: Option<RetryOn>,
-    /// How long it rests after its first failed attempt, and longer after each further one
+    /// Delay before the second attempt; it grows with each further attempt
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) retry_delay: Option<f64>,
-    /// How many times as long as the rest before each rest is (2 when left out)
+    /// Factor by which the delay grows [default: 2]
     #[arg(long, value_name = "N", value_parser = parse_number)]
     pub(super) retry_factor: Option<f64>,
-    /// How long it rests at most (30 s when left out, or as long as --retry-delay where that is longer)
+    /// Longest delay [default: 30 s, or --retry-delay if that is longer]
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) retry_max_delay: Option<f64>,
-    /// By up to which fraction of it each rest is made shorter or longer, from 0 to 1
+    /// Vary each delay randomly by up to this fraction, from 0 to 1
     #[arg(long, value_name = "FRACTION", value_parser = parse_number)]
     pub(super) retry_jitter: Option<f64>,
-    /// It does not run before this time, as 2026-01-31T03:00:00Z or +90m; an absolute one together with an id or a
-    /// key, for the same id must come with the same task
+    /// Do not run before this time, like 2026-01-31T03:00:00Z or +90m. Use an absolute time with --id or --key: the
+    /// same id must come with the same task
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(super) not_before: Option<Timestamp>,
-    /// What it belongs to
+    /// Group the task belongs to
     #[arg(long, value_name = "TEXT", add = completion::group())]
     pub(super) group: Option<String>,
-    /// What is noted on it; may be given several times
+    /// Label; repeatable
     #[arg(long = "label", value_name = "NAME=TEXT", value_parser = parse_pair)]
     pub(super) labels: Vec<(String, String)>,
-    /// A variable of its environment; may be given several times
+    /// Environment variable; repeatable
     #[arg(long = "env", short = 'e', value_name = "NAME=TEXT", value_parser = parse_pair)]
     pub(super) env: Vec<(String, String)>,
-    /// An exit code with which it has succeeded, instead of 0; may be given several times
+    /// Exit code that counts as success, instead of 0; repeatable
     #[arg(long = "success-code", value_name = "CODE")]
     pub(super) success_codes: Vec<u8>,
-    /// The absolute path where it runs
+    /// Working directory, an absolute path
     #[arg(long, short = 'w', value_name = "DIRECTORY")]
     pub(super) working_dir: Option<String>,
 }

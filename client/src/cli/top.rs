@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it looks.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TopOptions {
-    /// How long between two looks
+    /// Refresh interval
     #[arg(long, value_name = "DURATION", default_value = "1", value_parser = parse_span)]
     interval: Duration,
 }
@@ -36,7 +36,7 @@ pub(crate) struct TopOptions {
 pub(super) async fn run(options: TopOptions, client: &Client, printer: Printer) -> Done {
     if printer.is_json || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         let advice =
-            "clb top needs a terminal; for programs there are `clb cluster --json` and `clb workers --json`";
+            "clb top needs a terminal; scripts can use `clb cluster --json` and `clb workers --json`";
         return Err(Failure::Usage(advice.to_owned()));
     }
     // Its remarks would be written over the picture: what is wrong stands in it.

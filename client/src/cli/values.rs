@@ -10,7 +10,7 @@ use jiff::{Span, SpanRelativeTo};
 
 /// A span of time: a number of seconds, or as in `1h30m`.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is no span of time; write seconds, or units as in 1h30m");
+    let bad = || format!("{text:?} is not a duration; give seconds, or units like 1h30m");
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|_| bad());
     }
@@ -27,7 +27,7 @@ pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
 /// A number that JSON can say.
 pub(crate) fn parse_number(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-    number.ok_or_else(|| format!("{text:?} is no number"))
+    number.ok_or_else(|| format!("{text:?} is not a number"))
 }
 
 /// A point in time, or `+` and a span from now.
@@ -37,7 +37,7 @@ pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
     }
     let at: Result<jiff::Timestamp, _> = text.parse();
     at.map(|at| Timestamp(at.as_microsecond())).map_err(|_| {
-        format!("{text:?} is no time; write it as 2026-01-31T03:00:00Z, or +90m for 90 minutes from now")
+        format!("{text:?} is not a time; write it like 2026-01-31T03:00:00Z, or +90m for 90 minutes from now")
     })
 }
 
@@ -67,7 +67,7 @@ fn among(states: &'static [TaskState]) -> impl TypedValueParser<Value = TaskStat
             .iter()
             .copied()
             .find(|state| state.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is no state"))
+            .ok_or_else(|| format!("{text:?} is not a state"))
     })
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn parse_pool_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "{text:?} is no pool's name; it has up to {MAX_POOL_NAME} of a-z, 0-9 and - between them"
+            "{text:?} is not a pool name; use up to {MAX_POOL_NAME} of a-z, 0-9 and -, with no - at either end"
         ))
     }
 }

@@ -25,16 +25,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Which tasks, and for how long.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WaitOptions {
-    /// The tasks
+    /// Task ids, or the beginning or end of each
     #[arg(value_name = "ID", required_unless_present = "group")]
     ids: Vec<TaskName>,
-    /// All tasks of this group
+    /// Wait for all tasks of this group
     #[arg(long, value_name = "TEXT", conflicts_with = "ids", add = completion::group())]
     group: Option<String>,
-    /// Only until the first of them has ended, which is printed; the exit code is 1 when it failed
+    /// Stop at the first task that ends, and print it; the exit code is 1 if it failed
     #[arg(long)]
     any: bool,
-    /// Give up after so long, with exit code 124
+    /// Give up after this long, with exit code 124
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     timeout: Option<Duration>,
 }
@@ -58,15 +58,15 @@ pub(super) async fn run(options: WaitOptions, client: &Client, printer: Printer)
         }
     };
     let limited = async {
-        let late = |_| Failure::TimedOut("not all of them have ended in time; they go on".to_owned());
+        let late = |_| Failure::TimedOut("timed out; the tasks that have not ended keep running".to_owned());
         tokio::time::timeout(limit, waiting).await.map_err(late)?
     };
-    interruptible(limited, || "the tasks go on; the same command waits again".to_owned()).await
+    interruptible(limited, || "the tasks keep running; repeat the command to wait again".to_owned()).await
 }
 
 async fn for_any(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
     let progress = Progress::of_waiting();
-    progress.say("waits for the first of them");
+    progress.say("waiting for the first task to end");
     let mut open: FuturesUnordered<_> = ids.iter().map(|id| until_ended(client, *id)).collect();
     let first = open.next().await.transpose()?;
     progress.finish();
@@ -76,7 +76,7 @@ async fn for_any(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
 async fn for_any_in(group: &str, client: &Client, printer: Printer) -> Done {
     absent::check_group(group, client).await?;
     let progress = Progress::of_waiting();
-    progress.say(&format!("waits for the first of {group}"));
+    progress.say(&format!("waiting for the first task of {group} to end"));
     let mut outcomes = pin!(client.group_outcomes(group, OutcomeSeq(0)));
     let mut first = outcomes.next().await.transpose()?;
     // A replay stands for what it replays.
@@ -157,13 +157,13 @@ async fn until_ended_in_sight(client: &Client, id: TaskId) -> Result<TaskView, F
 
 fn standing_of(task: &TaskView) -> String {
     let Some(worker) = task.worker.as_ref().filter(|_| task.state == TaskState::Running) else {
-        return format!("{} waits", task.id);
+        return format!("{} is waiting", task.id);
     };
     let progress = task.progress.as_ref().map_or(String::new(), |progress| {
         let note = progress.note.as_deref().unwrap_or_default();
         format!(", {:.0} % {note}", progress.fraction * 100.0)
     });
-    format!("{} runs on {worker}{progress}", task.id)
+    format!("{} is running on {worker}{progress}", task.id)
 }
 
 /// Whether a task of the group stands there for itself, without a replay that stands for it.

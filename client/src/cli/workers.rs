@@ -11,7 +11,7 @@ use crate::failure::{Done, Failure, OK};
 /// Which worker.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WorkerName {
-    /// The worker, as `clb workers` names it
+    /// The worker, as listed by `clb workers`
     #[arg(value_name = "WORKER", add = completion::worker())]
     pub(super) name: String,
 }

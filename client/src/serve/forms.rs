@@ -138,7 +138,7 @@ pub(crate) async fn cancel(
     Form(form): Form<Whereabouts>,
 ) -> Response {
     let Ok(id) = id.parse::<TaskId>() else {
-        return (StatusCode::NOT_FOUND, "There is no such payload\n").into_response();
+        return (StatusCode::NOT_FOUND, "No such payload\n").into_response();
     };
     let view = view(form.state.as_deref(), form.cursor.as_deref()).unwrap_or_default();
     match app.client.with_patience(PATIENCE).cancel(id).await {

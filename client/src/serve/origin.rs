@@ -47,14 +47,14 @@ fn objection(known: &KnownHosts, headers: &HeaderMap) -> Option<String> {
         return Some(format!("the request comes from another site ({site}). Use the page itself."));
     }
     let Some(host) = text(HOST.as_str()) else {
-        return Some("the request names no host".to_owned());
+        return Some("the request has no Host header".to_owned());
     };
     let Ok(authority) = host.parse::<Authority>() else {
         return Some(format!("{host:?} is not a host"));
     };
     if !known.contains(authority.host()) {
         return Some(format!(
-            "this page does not know itself as {:?}. Add the name to CLB_HOSTS if it is right.",
+            "this page does not recognize the host name {:?}. Add it to CLB_HOSTS if it is correct.",
             authority.host()
         ));
     }

@@ -34,9 +34,9 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
         .route("/payloads/{id}/cancel", post(forms::cancel))
         .route("/page.css", get(async || asset("text/css; charset=utf-8", STYLE)))
         .route("/page.js", get(async || asset("text/javascript; charset=utf-8", SCRIPT)))
-        .fallback(async || (StatusCode::NOT_FOUND, "There is no such page\n"))
+        .fallback(async || (StatusCode::NOT_FOUND, "No such page\n"))
         .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, "This address does not take that method\n")
+            (StatusCode::METHOD_NOT_ALLOWED, "This address does not support that method\n")
         })
         .layer(DefaultBodyLimit::max(LONGEST_FORM))
         .layer(from_fn_with_state(Arc::clone(&app), origin::guard))

@@ -43,7 +43,7 @@ async fn a_mistake_is_named_by_its_line() {
     let no_json = format!("{GOOD}\n{{\"kind\"\n{GOOD}");
     let done = run_with_input(&cluster, &["batch", "-"], &no_json).await;
     assert_eq!(done.code, 2);
-    assert!(done.stderr.contains("line 2: no JSON object"), "{done:?}");
+    assert!(done.stderr.contains("line 2: not a JSON object"), "{done:?}");
     assert_eq!(cluster.memory().tasks.len(), 1, "what stood before it was submitted");
 
     let refused = format!("{GOOD}\n\n{}\n", GOOD.replace("\"command\",", "\"dance\","));
@@ -59,7 +59,7 @@ async fn keep_going_names_every_mistake_and_submits_the_rest() {
     let done = run_with_input(&cluster, &["batch", "-", "--keep-going"], &lines).await;
     assert_eq!(done.code, 2, "the code of the first mistake");
     assert!(done.stderr.contains("line 2: ") && done.stderr.contains("line 3: "), "{done:?}");
-    assert!(done.stderr.contains("2 submitted, 0 known already, 2 refused"), "{done:?}");
+    assert!(done.stderr.contains("2 submitted, 0 already known, 2 refused"), "{done:?}");
     assert_eq!(cluster.memory().tasks.len(), 2);
 }
 
@@ -89,12 +89,12 @@ async fn a_repetition_submits_only_what_is_missing() {
     let wrong = format!("{GOOD}\n{}\n{GOOD}\n", GOOD.replace("\"a\"", "\"forbidden\""));
     let done = run_with_input(&cluster, &["batch", "-", "--group", "g"], &wrong).await;
     assert_eq!(done.code, 4, "{done:?}");
-    assert!(done.stderr.contains("line 2: ") && done.stderr.contains("--group 'g' to go on"), "{done:?}");
+    assert!(done.stderr.contains("line 2: ") && done.stderr.contains("--group 'g' to continue"), "{done:?}");
 
     let right = wrong.replace("forbidden", "b");
     let done = run_with_input(&cluster, &["batch", "-", "--group", "g"], &right).await;
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(done.stderr.contains("1 submitted, 2 known already"), "{done:?}");
+    assert!(done.stderr.contains("1 submitted, 2 already known"), "{done:?}");
     assert_eq!(cluster.memory().tasks.len(), 3);
 }
 
@@ -107,7 +107,7 @@ async fn the_group_of_a_file_follows_from_its_content_and_that_of_a_stream_is_sa
     let first = run(&cluster, &["batch", file.to_str().unwrap()]).await;
     let second = run(&cluster, &["batch", file.to_str().unwrap()]).await;
     assert_eq!(first.stdout, second.stdout);
-    assert!(second.stderr.contains("0 submitted, 2 known already"), "{second:?}");
+    assert!(second.stderr.contains("0 submitted, 2 already known"), "{second:?}");
 
     cluster.all[0].behave(Manner::Answers(503));
     let done = run_with_input(&cluster, &["batch", "-", "--patience", "0"], GOOD).await;
@@ -129,8 +129,8 @@ async fn a_pool_of_the_command_line_that_is_not_there_is_told_once() {
         let done = run_with_input(&cluster, &arguments.collect::<Vec<_>>(), &lines).await;
         assert_eq!(done.code, 4, "{done:?}");
         assert_eq!(done.stderr.matches("there is no").count(), 1, "{done:?}");
-        assert!(done.stderr.contains("--pool: there is no pool \"nope\"; there are py"), "{done:?}");
-        assert!(done.stderr.contains("1 tasks of the group g were submitted"), "{done:?}");
+        assert!(done.stderr.contains("--pool: there is no pool \"nope\"; the pools are py"), "{done:?}");
+        assert!(done.stderr.contains("1 tasks of group g were submitted"), "{done:?}");
     }
 }
 
@@ -143,7 +143,7 @@ async fn a_line_in_conflict_names_the_task_and_the_field() {
     assert_eq!(done.code, 4, "{done:?}");
     assert!(
         done.stderr
-            .contains(&format!("line 1: This id belongs to the task {id} already, which differs in: pool.")),
+            .contains(&format!("line 1: This id already belongs to task {id}, which differs in: pool.")),
         "{done:?}"
     );
 }

@@ -67,7 +67,7 @@ async fn a_dry_run_lists_what_would_be_done_and_does_nothing() {
 
     run(&cluster, &["retry", &failed]).await;
     let done = run(&cluster, &["retry", "--dry-run", &failed]).await;
-    assert!(done.stderr.contains("was replayed already"), "{done:?}");
+    assert!(done.stderr.contains("was already replayed"), "{done:?}");
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn logs_show_where_the_gap_is_and_a_table_how_large() {
     ] {
         let done = run(&cluster, arguments).await;
         assert_eq!(done.code, 125, "{arguments:?}: {}", done.stderr);
-        assert!(done.stderr.contains("of the commands wrote more than is kept of it"), "{}", done.stderr);
+        assert!(done.stderr.contains("of the commands wrote more output than is kept"), "{}", done.stderr);
     }
     for whole in [&["results", "--group", "g"][..], &["logs", "--stderr", &id]] {
         assert_eq!(run(&cluster, whole).await.code, 0, "{whole:?}");
@@ -190,7 +190,7 @@ async fn a_batch_that_is_waited_for_says_how_many_wrote_more_than_is_kept() {
     cluster.changed();
     let done = finish(child).await;
     assert_eq!((done.code, &done.json()["ended"]["incomplete"]), (0, &1.into()), "{}", done.stderr);
-    assert!(done.stderr.contains("1 of them wrote more than is kept"), "{}", done.stderr);
+    assert!(done.stderr.contains("1 of them wrote more output than is kept"), "{}", done.stderr);
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn a_line_that_is_none_or_is_refused_fails_and_the_others_go_on() {
         let mut lines: Vec<&str> = done.stdout.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, ["a", "c", "d"], "{done:?}");
-        for why in ["line 2: it is not UTF-8", "line 4: ", "line 5: ", "3 succeeded, 3 failed"] {
+        for why in ["line 2: it is not valid UTF-8", "line 4: ", "line 5: ", "3 succeeded, 3 failed"] {
             assert!(done.stderr.contains(why), "{why}: {done:?}");
         }
     }
@@ -151,7 +151,7 @@ async fn a_repetition_of_the_same_group_runs_only_what_is_missing_and_prints_all
         let mut printed: Vec<u32> = again.stdout.lines().map(|line| line.parse().unwrap()).collect();
         printed.sort_unstable();
         assert_eq!(printed, (0..60).collect::<Vec<u32>>());
-        let said = "60 succeeded, 0 failed; 50 of them were known and not run again; group g";
+        let said = "60 succeeded, 0 failed; 50 of them were already known and did not run again; group g";
         assert!(again.stderr.contains(said), "{again:?}");
     }
 }
@@ -187,7 +187,7 @@ async fn an_interrupted_one_says_how_far_it_was_and_is_gone_on_with() {
     assert_eq!((done.code, done.stdout.as_str()), (130, "a\n"), "{done:?}");
     let counts = ["3", "4"].map(|count| format!("at least {count} lines of the group map-"));
     assert!(counts.iter().any(|count| done.stderr.contains(count)), "{done:?}");
-    assert!(done.stderr.contains("were submitted, 1 of them have ended"), "{done:?}");
+    assert!(done.stderr.contains("were submitted and 1 of them ended"), "{done:?}");
 
     let group = done.stderr.split('\'').nth(1).unwrap();
     let child =
@@ -230,7 +230,7 @@ async fn a_joblog_notes_what_was_printed_and_another_run_goes_on_behind_it() {
         let mut printed: Vec<&str> = done.stdout.lines().collect();
         printed.sort_unstable();
         assert_eq!((done.code, printed), (0, vec!["b", "c", "d"]), "{done:?}");
-        assert!(done.stderr.contains("3 succeeded, 0 failed; 1 were passed over"), "{done:?}");
+        assert!(done.stderr.contains("3 succeeded, 0 failed; 1 skipped"), "{done:?}");
         assert_eq!(cluster.memory().tasks.len(), 4);
         let done = run_with_input(&cluster, &with(&["--resume", "--", "echo"]), "a\n\nb\nc\nd\n").await;
         assert_eq!((done.code, done.stdout.as_str()), (0, ""), "{done:?}");
@@ -252,7 +252,7 @@ async fn lines_that_are_passed_over_take_no_room_from_those_before_them() {
     let arguments = [&arguments[..], &["--", "echo"]].concat();
     let done = run_with_input(&cluster, &arguments, &numbers(601)).await;
     assert_eq!((done.code, done.stdout.as_str()), (0, "0\n599\n600\n"), "{done:?}");
-    assert!(done.stderr.contains("3 succeeded, 0 failed; 598 were passed over"), "{done:?}");
+    assert!(done.stderr.contains("3 succeeded, 0 failed; 598 skipped"), "{done:?}");
 }
 
 #[tokio::test]
@@ -268,8 +268,7 @@ async fn another_command_is_another_task_and_another_option_a_conflict_that_is_t
     let done = map(&["--pool", "py", "--", "echo"]).await;
     assert_eq!(done.code, 4, "{done:?}");
     let id = cluster.memory().tasks[0]["id"].as_str().unwrap().to_owned();
-    let said =
-        format!("line 1: This id belongs to the task {id} already, which differs in: pool; go on with");
+    let said = format!("line 1: This id already belongs to task {id}, which differs in: pool; continue with");
     assert!(done.stderr.contains(&said) && !done.stderr.contains("line 2"), "{done:?}");
 }
 
@@ -278,7 +277,7 @@ async fn what_is_wrong_with_every_line_is_told_once() {
     let cluster = StandIns::start([Manner::Serves]).await;
     run(&cluster, &["pool", "set", "py", "--image", "python"]).await;
     let done = run_with_input(&cluster, &["map", "--pool", "nope", "--", "echo"], &numbers(300)).await;
-    let said = "clb: refused: --pool: there is no pool \"nope\"; there are py\n";
+    let said = "clb: refused: --pool: there is no pool \"nope\"; the pools are py\n";
     assert!(done.code == 4 && done.stderr.contains(said), "{done:?}");
     assert_eq!(done.stderr.matches("there is no pool").count(), 1, "{done:?}");
     let done = run_with_input(&cluster, &["map", "--priority", "101", "--", "echo"], "a\nb\n").await;

@@ -21,7 +21,7 @@ async fn a_mistyped_group_is_told_and_the_nearest_one_named() {
     for command in ["list", "results", "wait", "cancel", "retry"] {
         let done = run(&cluster, &[command, "--group", "nigthly"]).await;
         assert_eq!((done.code, done.stdout.as_str()), (5, ""), "{command}: {done:?}");
-        let expected = "no task is in the group \"nigthly\"; did you mean \"nightly\"?";
+        let expected = "there is no group \"nigthly\"; did you mean \"nightly\"?";
         assert!(done.stderr.contains(expected), "{command}: {done:?}");
         let json = run(&cluster, &[command, "--json", "--group", "nothing alike"]).await;
         assert!(json.code == 5 && json.stderr.contains("`clb list` shows the groups"), "{json:?}");
@@ -60,8 +60,8 @@ async fn the_results_of_a_group_to_come_can_be_followed() {
     let done = finish(child).await;
     assert_eq!(done.code, 130, "{done:?}");
     let said: Vec<&str> = done.stderr.lines().take(2).collect();
-    assert!(said[0].starts_with("clb: no task is in the group \"later\"; "), "{done:?}");
-    assert_eq!(said[1], "clb: waiting for its first task");
+    assert!(said[0].starts_with("clb: there is no group \"later\"; "), "{done:?}");
+    assert_eq!(said[1], "clb: waiting for the first task");
 }
 
 #[tokio::test]

@@ -28,8 +28,8 @@ async fn a_retry_goes_on_after_one_that_is_refused() {
     assert_eq!((done.code, done.stdout), (4, format!("{replay} failed\n")));
     assert!(done.stderr.contains("has not ended"), "{}", done.stderr);
     let many = run(&cluster, &["retry", "--pool", "p"]).await;
-    assert_eq!((many.code, many.stdout.as_str()), (4, "2 new tasks, 1 replayed before\n"));
-    assert!(many.stderr.contains("no room, or their pool is gone"), "{}", many.stderr);
+    assert_eq!((many.code, many.stdout.as_str()), (4, "2 new tasks, 1 already replayed\n"));
+    assert!(many.stderr.contains("the queue was full or their pool is gone"), "{}", many.stderr);
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn what_a_pool_has_can_be_taken_away() {
     set(&ports).await;
     let done = set(&["--network", "false"]).await;
     assert!(done.json()["spec"]["first_port"].is_null(), "{done:?}");
-    assert!(done.stderr.contains("without a network the workers have no ports"), "{done:?}");
+    assert!(done.stderr.contains("workers without a network have no ports"), "{done:?}");
     let done = set(&ports).await;
     assert!(done.code == 2 && done.stderr.contains("--network true"), "{done:?}");
     assert_eq!(set(&["--no-env", "--env", "A=b"]).await.code, 2);

@@ -68,7 +68,7 @@ async fn one_command_prints_what_all_that_failed_wrote() {
     assert_eq!(one, "a warning\n");
     assert_eq!(run(&cluster, &["logs"]).await.code, 2);
     let json = run(&cluster, &["logs", "--stdout", "--json", &loud]).await;
-    assert!(json.code == 2 && json.stderr.contains("not --stdout or --stderr"), "{json:?}");
+    assert!(json.code == 2 && json.stderr.contains("cannot be combined with --stdout"), "{json:?}");
     assert_eq!(run(&cluster, &["logs", "-f", &loud, &quiet]).await.code, 2);
     assert_eq!(run(&cluster, &["logs", "--group", "h"]).await.code, 5);
 }

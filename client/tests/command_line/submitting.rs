@@ -97,7 +97,7 @@ async fn the_output_of_a_further_attempt_follows_that_of_the_first() {
     cluster.changed();
     let done = finish(child).await;
     assert_eq!((done.code, done.stdout.as_str()), (0, "three\n"), "{done:?}");
-    assert!(done.stderr.contains("attempt 2 runs on"), "{done:?}");
+    assert!(done.stderr.contains("attempt 2 is running on"), "{done:?}");
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn what_is_refused_is_called_as_it_was_typed_and_said_once() {
     let done = run(&cluster, &["submit", "--pool", "nope", "--", "date"]).await;
     assert_eq!(
         (done.code, done.stderr.as_str()),
-        (4, "clb: refused: --pool: there is no pool \"nope\"; there are py\n")
+        (4, "clb: refused: --pool: there is no pool \"nope\"; the pools are py\n")
     );
     let done = run(&cluster, &["submit", "--wait", "--priority", "101", "--", "date"]).await;
     assert_eq!(
@@ -209,9 +209,8 @@ async fn a_conflict_names_the_task_and_the_field_once() {
     let cluster = StandIns::start([Manner::Serves]).await;
     let id = run(&cluster, &["submit", "--", "date"]).await.stdout.trim().to_owned();
     let done = run(&cluster, &["submit", "--id", &id, "--", "uptime"]).await;
-    let said = format!(
-        "clb: refused with 409: This id belongs to the task {id} already, which differs in: command.\n"
-    );
+    let said =
+        format!("clb: refused with 409: This id already belongs to task {id}, which differs in: command.\n");
     assert_eq!((done.code, done.stderr), (4, said));
 }
 
@@ -221,7 +220,7 @@ async fn an_outage_is_told_after_a_second_and_given_up_when_the_patience_is_over
     let done =
         ended(clb(&["--url", &url, "--patience", "1.3", "submit", "--sleep", "1"]).output().await.unwrap());
     assert_eq!(done.code, 3);
-    assert!(done.stderr.contains("trying for another"), "{done:?}");
+    assert!(done.stderr.contains("retrying for another"), "{done:?}");
     assert!(done.stderr.contains(&format!("no orchestrator at {url} served the request within")), "{done:?}");
 }
 
@@ -240,7 +239,7 @@ async fn the_patience_begins_with_the_outage_and_not_with_the_waiting() {
     let said = remarked(&mut child, " s\n").await;
     let url = &cluster.all[0].url;
     assert!(said.starts_with(&format!("clb: {url} cannot be reached")), "{said}");
-    let left = said.split("), trying for another ").nth(1).unwrap();
+    let left = said.split("), retrying for another ").nth(1).unwrap();
     let left: f64 = left.trim_end_matches(" s\n").parse().unwrap();
     assert!(left <= 2.0, "{said}");
     let done = finish(child).await;
@@ -284,7 +283,7 @@ async fn what_was_not_answered_can_be_repeated_with_its_id() {
     let done = run(&cluster, &["submit", "--patience", "0.2", "--sleep", "1"]).await;
     assert_eq!(done.code, 3, "{done:?}");
     let id = cluster.memory().tasks[0]["id"].as_str().unwrap().to_owned();
-    assert!(done.stderr.contains(&format!("`clb submit --id {id} ...` repeats it safely")), "{done:?}");
+    assert!(done.stderr.contains(&format!("it is safe to repeat `clb submit --id {id} ...`")), "{done:?}");
 
     cluster.all[0].behave(Manner::Serves);
     assert_eq!(run(&cluster, &["submit", "--id", &id, "--sleep", "1"]).await.code, 0);

@@ -76,9 +76,8 @@ pub(super) fn take(memory: &mut Memory, request: &Value) -> (u16, Value) {
 }
 
 fn conflict(id: &str, field: &str) -> Value {
-    let detail = format!("This id belongs to the task {id} already, which differs in: {field}.");
-    let errors =
-        json!([{ "pointer": format!("/{field}"), "detail": "is another in the task that is known" }]);
+    let detail = format!("This id already belongs to task {id}, which differs in: {field}.");
+    let errors = json!([{ "pointer": format!("/{field}"), "detail": "differs from the existing task" }]);
     json!({ "id": id, "detail": detail, "errors": errors })
 }
 

@@ -123,7 +123,12 @@ async fn read(body: &mut Body, most: usize, hold: &mut Hold<'_>) -> Result<Bytes
         let frame = match timeout(STALL_LIMIT, body.frame()).await {
             Ok(Some(frame)) => frame.map_err(|_| Refusal::cut_off())?,
             Ok(None) => return Ok(if read.is_empty() { whole } else { read.freeze() }),
-            Err(_) => return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "The body did not come on.")),
+            Err(_) => {
+                return Err(Refusal::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "The rest of the request body did not arrive in time.",
+                ));
+            }
         };
         let Ok(piece) = frame.into_data() else { continue };
         if read.len() + whole.len() + piece.len() > most {

@@ -88,7 +88,7 @@ pub(super) async fn stream(
 }
 
 fn too_many() -> Refusal {
-    Refusal::too_many(format!("{MOST_LISTENERS} others listen to events now; try again later."))
+    Refusal::too_many(format!("{MOST_LISTENERS} clients are already listening to events; try again later."))
 }
 
 fn types(text: Option<String>) -> Result<Vec<String>, Refusal> {

@@ -39,7 +39,7 @@ pub(super) fn selection(fields: &Map<String, Value>, states: &[TaskState]) -> Re
     let mut errors: Vec<FieldError> =
         fields.iter().filter_map(|(key, value)| wrong_field(key, value, states)).collect();
     if fields.values().all(|value| value.is_null() || *value == Value::Object(Map::new())) {
-        let detail = "must name at least one of pool, group, labels and state; it would mean every task";
+        let detail = "must name at least one of pool, group, labels and state, or it would match every task";
         errors.push(FieldError::at("", detail));
     }
     if !errors.is_empty() {
@@ -65,7 +65,7 @@ fn wrong_field(key: &str, value: &Value, states: &[TaskState]) -> Option<FieldEr
         "labels" => {
             (Labels::deserialize(value).is_ok(), "must be an object whose values are text".to_owned())
         }
-        _ => (false, "is not something that tasks are chosen by".to_owned()),
+        _ => (false, "is not a filter for tasks".to_owned()),
     };
     (!is_right).then(|| FieldError::at(format!("/{}", escape(key)), expected))
 }

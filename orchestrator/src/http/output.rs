@@ -82,7 +82,7 @@ pub(super) async fn show(
     query.finish()?;
     let task = find(&door, id).await?;
     if task.kind != Kind::Command {
-        let detail = format!("A task of kind {} writes nothing; only commands do.", task.kind.as_str());
+        let detail = format!("A task of kind {} has no output; only commands do.", task.kind.as_str());
         return Err(Refusal::new(StatusCode::CONFLICT, detail));
     }
     let permit = Arc::clone(&door.readers).try_acquire_owned().map_err(|_| too_many())?;
@@ -95,11 +95,11 @@ pub(super) async fn show(
 }
 
 fn too_many() -> Refusal {
-    Refusal::too_many(format!("{MOST_READERS} others read outputs now; try again later."))
+    Refusal::too_many(format!("{MOST_READERS} readers are already following outputs; try again later."))
 }
 
 fn not_kept() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "The output of this attempt is not kept any more.")
+    Refusal::new(StatusCode::NOT_FOUND, "The output of this attempt is no longer kept.")
 }
 
 impl Reader {
@@ -155,7 +155,7 @@ impl Reader {
             // The order to run it is still on its way.
             Opened::Unknown if running == Some(attempt) => Ok(()),
             Opened::Silent if running == Some(attempt) => {
-                Err(Refusal::unavailable("The worker that runs it does not answer; send the request again."))
+                Err(Refusal::unavailable("The worker running it does not answer; send the request again."))
             }
             _ if wrote_nothing(&task, attempt) => Ok(()),
             _ => Err(not_kept()),

@@ -61,8 +61,7 @@ pub(super) async fn put(
 pub(super) async fn delete(State(door): State<Door>, name: Named) -> Result<Response, Refusal> {
     let (receipt, view) = ask(&door, Input::PoolRemoved(known_name(name)?)).await?;
     if let PoolReceipt::PortsTaken(detail) = receipt {
-        let detail =
-            format!("The pool cannot go back to what its operator defines, with first_port: {detail}.");
+        let detail = format!("The pool cannot return to the operator's definition, first_port: {detail}.");
         return Err(Refusal::new(StatusCode::CONFLICT, detail));
     }
     answer(receipt, view)
@@ -118,9 +117,11 @@ fn answer(receipt: PoolReceipt, view: Option<PoolView>) -> Result<Response, Refu
         PoolReceipt::Removed => Ok(StatusCode::NO_CONTENT.into_response()),
         PoolReceipt::Unknown => Err(unknown_pool()),
         PoolReceipt::AsDefined => conflict(
-            "The pool is as its operator defines it, in the environment or in clb.toml; only there it can be removed.",
+            "This pool is defined by the operator, in the environment or in clb.toml, and can only be removed there.",
         ),
-        PoolReceipt::HasTasks => conflict("Tasks wait or run in this pool: let them end, or cancel them."),
+        PoolReceipt::HasTasks => {
+            conflict("Tasks are waiting or running in this pool; let them end, or cancel them.")
+        }
         PoolReceipt::PortsTaken(detail) => Err(Refusal::invalid(vec![FieldError::at("/first_port", detail)])),
     }
 }

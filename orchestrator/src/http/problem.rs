@@ -32,13 +32,12 @@ impl Refusal {
     }
 
     pub(super) fn no_leader() -> Self {
-        let refusal = Self::unavailable("No orchestrator leads at the moment; send the request again.");
+        let refusal = Self::unavailable("There is no leader at the moment; send the request again.");
         Self { is_for_want_of_leader: true, ..refusal }
     }
 
     pub(super) fn leaderless(why: Option<&str>) -> Self {
-        let because =
-            |why| format!("No orchestrator leads at the moment, for {why}; send the request again.");
+        let because = |why| format!("There is no leader at the moment ({why}); send the request again.");
         why.map_or_else(Self::no_leader, |why| Self::unavailable(because(why)))
     }
 
@@ -57,13 +56,13 @@ impl Refusal {
     /// There is no room for another body now.
     pub(super) fn too_many_bodies() -> Self {
         Self::unavailable(
-            "The bodies of other requests take all the room that there is for them (CLB_BODIES_IN_FLIGHT); send it again.",
+            "Other request bodies take up all the space there is for them (CLB_BODIES_IN_FLIGHT); send it again.",
         )
     }
 
     /// Nobody will read this answer.
     pub(super) fn cut_off() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "The body broke off.")
+        Self::new(StatusCode::BAD_REQUEST, "The request body ended early.")
     }
 
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
@@ -71,7 +70,7 @@ impl Refusal {
     }
 
     pub(super) fn queue_full() -> Self {
-        Self::too_many("Too many tasks wait; send it again later.")
+        Self::too_many("The queue is full; send it again later.")
     }
 
     /// There is room for no more of it now.
@@ -108,14 +107,14 @@ impl From<clb_door::Refusal> for Refusal {
 /// What is said of an id or key that belongs to another task.
 pub(super) fn taken(id: TaskId, fields: &[String]) -> String {
     format!(
-        "This id or idempotency key belongs to the task {id} already, which differs in: {}.",
+        "This id or idempotency key already belongs to task {id}, which differs in: {}.",
         fields.join(", ")
     )
 }
 
 /// The same for programs.
 pub(super) fn differing(fields: &[String]) -> Vec<FieldError> {
-    let differs = |field| FieldError::at(format!("/{field}"), "is another in the task that is known");
+    let differs = |field| FieldError::at(format!("/{field}"), "differs from the existing task");
     fields.iter().map(differs).collect()
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn one(
     }
     let original = originals(&door, vec![id]).await?.pop().ok_or_else(Refusal::unknown_task)?;
     if !original.has_ended {
-        let detail = "The task has not ended: wait for its end, or cancel it, before it is replayed.";
+        let detail = "The task has not ended: let it end, or cancel it, before replaying it.";
         return Err(Refusal::new(StatusCode::CONFLICT, detail));
     }
     let known = original.replay;
@@ -84,7 +84,7 @@ pub(super) async fn one(
         },
         Submitted::QueueFull => Err(Refusal::queue_full()),
         Submitted::NoSuchPool => {
-            let detail = format!("The task's pool, {}, is not there any more.", task.pool);
+            let detail = format!("The task's pool, {}, no longer exists.", task.pool);
             Err(Refusal::new(StatusCode::CONFLICT, detail))
         }
         Submitted::Refused(reason) => Err(Refusal::unavailable(reason)),
@@ -100,8 +100,7 @@ async fn existing(
 ) -> Result<Response, Refusal> {
     let there = originals(door, vec![replay]).await?.pop().ok_or_else(Refusal::unknown_task)?;
     if !changes.is_empty() && (&there.pool, &there.spec) != (&wanted.pool, &wanted.spec) {
-        let detail =
-            format!("The task was replayed already, otherwise than this asks for: replay {replay} instead.");
+        let detail = format!("The task was already replayed with other changes: replay {replay} instead.");
         return Err(Refusal::new(StatusCode::CONFLICT, detail));
     }
     Ok(located(StatusCode::OK, find(door, replay).await?))

@@ -229,7 +229,7 @@ fn entry_of(id: TaskId, status: Submitted, found: Option<Existing>) -> Result<Ba
             Ok(refused(Some(id), 409, &taken(id, &fields), differing(&fields)))
         }
         (None, Submitted::QueueFull) => {
-            Ok(refused(Some(id), 429, "Too many tasks wait; send it again later.", Vec::new()))
+            Ok(refused(Some(id), 429, "The queue is full; send it again later.", Vec::new()))
         }
         (None, Submitted::NoSuchPool) => {
             Ok(refused(Some(id), 422, "The task is not valid.", vec![no_such_pool()]))
@@ -286,7 +286,7 @@ pub(super) async fn cancel(
         Some(CancelReceipt::NotOpen) if is_again && task.state == TaskState::Cancelled => Ok(Json(task)),
         Some(CancelReceipt::NotOpen | CancelReceipt::Spared) | None => Err(Refusal::new(
             StatusCode::CONFLICT,
-            format!("The task has ended: it {}.", task.state.as_str()),
+            format!("The task has already ended; its state is {}.", task.state.as_str()),
         )),
     }
 }

@@ -51,7 +51,10 @@ pub(super) async fn show(
         Err(why) => return refuse(StatusCode::UNPROCESSABLE_ENTITY, why.body_text()),
     };
     let Ok(permit) = Arc::clone(&pages.readers).try_acquire_owned() else {
-        return refuse(StatusCode::TOO_MANY_REQUESTS, format!("{MOST_READERS} others read outputs now."));
+        return refuse(
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("{MOST_READERS} readers are already following outputs."),
+        );
     };
     let key = (id, wanted.attempt);
     let from_the_start = Read { stream: wanted.stream, from: 0, waits: false };

@@ -58,7 +58,7 @@ async fn what_cannot_be_started_says_why_and_is_no_exit_code() {
         ("no-such-program", "there is no program no-such-program in PATH (".to_owned()),
         (plain.as_str(), format!("{plain} is not executable")),
         ("/tmp", "/tmp is not executable".to_owned()),
-        (no_interpreter.as_str(), format!("the interpreter that {no_interpreter} asks for is not there")),
+        (no_interpreter.as_str(), format!("the interpreter named by {no_interpreter} does not exist")),
         (no_program.as_str(), format!("{no_program} is neither a binary for this machine nor a script")),
     ];
     let mut bench = Bench::new();
@@ -71,7 +71,7 @@ async fn what_cannot_be_started_says_why_and_is_no_exit_code() {
     let mut nowhere = sh("true");
     nowhere.working_dir = Some("/no/such/folder".to_owned());
     let failure = bench.fail(nowhere).await;
-    assert_eq!(failure.error, "cannot start: the working directory /no/such/folder is not there");
+    assert_eq!(failure.error, "cannot start: the working directory /no/such/folder does not exist");
     let mut elsewhere = command(&["plain"]);
     elsewhere.env.insert("PATH".to_owned(), folder.path().to_str().unwrap().to_owned());
     assert_eq!(bench.fail(elsewhere).await.error, format!("cannot start: {plain} is not executable"));

@@ -106,7 +106,7 @@ impl<'a> Load<'a> {
     fn prepare(&self, line: &Line) -> Result<Item, String> {
         let bytes = line.bytes.as_ref().map_err(Clone::clone)?;
         let mut task: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|error| format!("no JSON object: {error}"))?;
+            serde_json::from_slice(bytes).map_err(|error| format!("not a JSON object: {error}"))?;
         let takes_pool = self.options.pool.is_some() && task.get("pool").is_none_or(Value::is_null);
         let mut text = |name: &str, default: Option<&str>| match task.get(name) {
             None | Some(Value::Null) => {
@@ -140,12 +140,12 @@ impl<'a> Load<'a> {
                 Err(Error::QueueFull { .. }) => {}
                 Err(error) => {
                     let number = self.items.first().map_or(0, |item| item.number);
-                    remark(format!("the request that begins with line {number} was not answered"));
+                    remark(format!("the request starting at line {number} was not answered"));
                     return Err(error.into());
                 }
             }
             if !self.items.is_empty() {
-                self.progress.say("the queue is full, waiting");
+                self.progress.say("the queue is full; waiting");
                 tokio::time::sleep(QUEUE_PAUSE).await;
             }
         }
@@ -176,7 +176,7 @@ impl<'a> Load<'a> {
     fn sort(&mut self, entries: &[BatchEntry]) -> Result<(), Failure> {
         let items = std::mem::take(&mut self.items);
         if items.len() != entries.len() {
-            let detail = format!("{} of {} tasks were answered for", entries.len(), items.len());
+            let detail = format!("the cluster answered for {} of {} tasks", entries.len(), items.len());
             return Err(Failure::Usage(format!("{detail}; do clb and the cluster have the same version?")));
         }
         let mut first_refusal = Ok(());

@@ -84,7 +84,7 @@ async fn preview(
         let task = client.task(id).await?;
         match (is_meant(&task), task.replayed_by) {
             (true, _) => listing.print(&[task])?,
-            (false, Some(replay)) => remark(format!("{id} was replayed already, as {replay}")),
+            (false, Some(replay)) => remark(format!("{id} was already replayed as {replay}")),
             (false, None) => remark(format!("{id} is a {} {}", task.state.as_str(), task.kind.as_str())),
         }
     }

@@ -113,8 +113,8 @@ impl Passage {
             let name = name_of(self.stream);
             let kept = MAX_OUTPUT_BYTES >> 10;
             remark(format!(
-                "{count} bytes of {name} are missing: the cluster keeps only the beginning and the end, {kept} KiB \
-                 together, of what is not read in time"
+                "{count} bytes of {name} are missing: of output that is not read in time the cluster keeps only \
+                 the beginning and the end, {kept} KiB in total"
             ));
         }
         count > 0

@@ -43,7 +43,7 @@ impl Display for Counts {
             write!(f, "; the output of {} of them is incomplete", self.incomplete)?;
         }
         if self.passed_over > 0 {
-            write!(f, "; {} were passed over, the joblog has them", self.passed_over)?;
+            write!(f, "; {} skipped as recorded in the joblog", self.passed_over)?;
         }
         Ok(())
     }
@@ -154,7 +154,7 @@ impl Printing {
                 remark(format!("line {}: {bytes} bytes of {name} are missing", job.number));
             }
         } else if task.state == TaskState::Succeeded {
-            remark(format!("line {}: what it wrote cannot be read; see `clb show {}`", job.number, task.id));
+            remark(format!("line {}: its result cannot be read; see `clb show {}`", job.number, task.id));
         }
         if task.state != TaskState::Succeeded {
             let why = task.error.as_ref().map_or(task.state.as_str(), |error| &error.message);

@@ -23,7 +23,7 @@ const BEFORE_COMMANDS: [&str; 12] =
 const SEPARATORS: [char; 7] = [';', '&', '|', '\n', '(', ')', '`'];
 /// Tests of `[[ ]]` that take arithmetic or a name.
 const TESTS: [&str; 7] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge", "-v"];
-const ADVICE: &str = "give the line as an argument: sh -c 'echo \"$1\"' sh {}";
+const ADVICE: &str = "pass the line as an argument: sh -c 'echo \"$1\"' sh {}";
 
 /// A script with places for a line.
 #[derive(Clone, Debug)]
@@ -212,13 +212,13 @@ impl Quotes {
     fn use_of(&mut self, name: &str) -> Result<String, Failure> {
         self.end_run(' ');
         let obstacle = if self.has_here_document {
-            Some("behind a here-document (<<)".to_owned())
+            Some("after a here-document (<<)".to_owned())
         } else if self.is_escaped {
-            Some("behind a backslash".to_owned())
+            Some("after a backslash".to_owned())
         } else if self.is_in_arithmetic() {
-            Some("in arithmetic, which may run it".to_owned())
+            Some("in arithmetic, which could run it".to_owned())
         } else {
-            self.command.taker.map(|(taker, _)| format!("in what {taker} runs"))
+            self.command.taker.map(|(taker, _)| format!("in the arguments of {taker}"))
         };
         if let Some(obstacle) = obstacle {
             return Err(Failure::Usage(format!("clb cannot quote a line {obstacle}; {ADVICE}")));

@@ -161,7 +161,7 @@ fn where_a_line_cannot_be_quoted_it_is_refused() {
         ["sh", "-c", "echo \"\\{}\""],
     ] {
         let refused = Template::new(&words.map(str::to_owned), LINE).unwrap_err().to_string();
-        assert!(refused.contains("give the line as an argument"), "{refused}");
+        assert!(refused.contains("pass the line as an argument"), "{refused}");
     }
     for script in [
         "cat <<< {}",

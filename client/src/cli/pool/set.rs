@@ -20,52 +20,52 @@ pub(crate) struct SetOptions {
     /// The pool
     #[arg(value_name = "POOL", value_parser = parse_pool_name, add = completion::pool())]
     name: String,
-    /// Of which image its workers are
+    /// Image of the workers
     #[arg(long)]
     image: Option<String>,
-    /// How many workers it has
+    /// Number of workers
     #[arg(long, value_name = "N")]
     workers: Option<u16>,
-    /// How many tasks each worker runs at once
+    /// Number of tasks each worker runs at once
     #[arg(long, value_name = "N")]
     slots: Option<u16>,
-    /// Each worker's memory limit, in bytes or with k, m or g
+    /// Memory limit of each worker, in bytes or with k, m or g
     #[arg(long, value_name = "SIZE")]
     memory: Option<Bytes>,
-    /// Each worker's CPU limit, in cores
+    /// CPU limit of each worker, in cores
     #[arg(long, value_name = "CORES")]
     cpus: Option<f64>,
-    /// How many processes and threads a worker may have
+    /// Maximum number of processes and threads of each worker
     #[arg(long, value_name = "N")]
     pids: Option<u32>,
-    /// A variable that programs find; may be given several times, and replaces all that there were
+    /// Environment variable for programs; repeatable, replaces all existing ones
     #[arg(long = "env", short = 'e', value_name = "NAME=TEXT", value_parser = parse_pair)]
     env: Vec<(String, String)>,
-    /// Take away all variables
+    /// Remove all environment variables
     #[arg(long, conflicts_with = "env")]
     no_env: bool,
-    /// A folder of the host; may be given several times, and replaces all that there were
+    /// Mount a host directory; repeatable, replaces all existing mounts
     #[arg(long = "mount", value_name = "SOURCE:TARGET[:ro]", value_parser = parse_mount)]
     mounts: Vec<Mount>,
-    /// Take away all folders
+    /// Remove all mounts
     #[arg(long, conflicts_with = "mounts")]
     no_mounts: bool,
-    /// As whom programs run
+    /// User that programs run as
     #[arg(long, value_name = "USER[:GROUP]")]
     user: Option<String>,
-    /// Whether workers can reach anything but the orchestrators; without a network they have no ports
+    /// Whether workers can reach anything besides the orchestrators; without a network they have no ports
     #[arg(long, value_name = "BOOL")]
     network: Option<bool>,
-    /// Whether the container's own files are read-only
+    /// Whether the container's root file system is read-only
     #[arg(long, value_name = "BOOL")]
     read_only: Option<bool>,
-    /// Who gets a task: least-loaded, seed, round-robin or random
+    /// Placement policy: least-loaded, seed, round-robin or random
     #[arg(long, value_name = "POLICY", value_parser = parse_placement)]
     placement: Option<Placement>,
-    /// How long a program has to end once it is asked to
+    /// Time between SIGTERM and SIGKILL when a program is stopped
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     stop_grace: Option<f64>,
-    /// The port on 127.0.0.1 of the first worker, and the others follow; none takes the ports away
+    /// Publish the workers on 127.0.0.1 from this port on; `none` unpublishes them
     #[arg(long, value_name = "PORT", value_parser = parse_port)]
     first_port: Option<FirstPort>,
 }
@@ -80,7 +80,7 @@ pub(super) async fn run(options: &SetOptions, client: &Client) -> Result<PoolVie
         Ok(pool) => pool.spec,
         Err(Error::Refused { problem }) if problem.status == NOT_FOUND => {
             if options.image.is_none() {
-                let advice = "there is no such pool yet; name the --image of its workers to make it";
+                let advice = "there is no such pool yet; give --image to create it";
                 return Err(Failure::Usage(advice.to_owned()));
             }
             PoolSpec::default()
@@ -99,10 +99,10 @@ pub(super) async fn run(options: &SetOptions, client: &Client) -> Result<PoolVie
 fn without_ports(mut spec: PoolSpec, options: &SetOptions) -> Result<PoolSpec, Failure> {
     let (false, Some(port)) = (spec.network, spec.first_port) else { return Ok(spec) };
     if options.first_port.is_some() {
-        let advice = "a pool without a network has no ports; say --network true, or --first-port none";
+        let advice = "a pool without a network has no ports; use --network true or --first-port none";
         return Err(Failure::Usage(advice.to_owned()));
     }
-    remark(format!("without a network the workers have no ports; they had them from {port} on"));
+    remark(format!("workers without a network have no ports: first port {port} was removed"));
     spec.first_port = None;
     Ok(spec)
 }
@@ -144,7 +144,7 @@ fn parse_mount(text: &str) -> Result<Mount, String> {
     let (target, read_only) = match rest.split_once(':') {
         None => (rest, false),
         Some((target, "ro")) => (target, true),
-        Some((_, other)) => return Err(format!("{other:?} is no option of a mount; there is only ro")),
+        Some((_, other)) => return Err(format!("{other:?} is not a mount option; the only one is ro")),
     };
     Ok(Mount { source: source.to_owned(), target: target.to_owned(), read_only })
 }
@@ -153,14 +153,13 @@ fn parse_port(text: &str) -> Result<FirstPort, String> {
     if text == "none" {
         return Ok(FirstPort(None));
     }
-    let port = text.parse().map_err(|_| format!("{text:?} is no port; write a number, or none"))?;
+    let port = text.parse().map_err(|_| format!("{text:?} is not a port; give a number or none"))?;
     Ok(FirstPort(Some(port)))
 }
 
 fn parse_placement(text: &str) -> Result<Placement, String> {
     let read: StrDeserializer<'_, ValueError> = text.into_deserializer();
-    Placement::deserialize(read)
-        .map_err(|_| "there are least-loaded, seed, round-robin and random".to_owned())
+    Placement::deserialize(read).map_err(|_| "must be least-loaded, seed, round-robin or random".to_owned())
 }
 
 #[cfg(test)]

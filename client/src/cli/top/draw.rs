@@ -18,7 +18,7 @@ pub(super) fn draw(frame: &mut Frame, screen: &Screen, is_plain: bool) {
     let look = Look { is_plain };
     let area = frame.area();
     let Some(sample) = screen.sample() else {
-        let text = screen.error().unwrap_or("asking the cluster");
+        let text = screen.error().unwrap_or("connecting");
         frame.render_widget(Paragraph::new(plain_lines(text)), area);
         return;
     };
@@ -166,8 +166,8 @@ fn draw_tasks(frame: &mut Frame, area: Rect, screen: &Screen, running: &[TaskVie
 fn draw_foot(frame: &mut Frame, area: Rect, screen: &Screen, look: Look) {
     let line = match screen.error() {
         Some(error) => Line::styled(plain_lines(error), look.colour(Color::Red)),
-        None if screen.is_paused() => Line::styled("paused · p goes on · q ends", look.colour(Color::Yellow)),
-        None => Line::raw("q ends · p pauses · arrows move the tasks"),
+        None if screen.is_paused() => Line::styled("paused · p resume · q quit", look.colour(Color::Yellow)),
+        None => Line::raw("q quit · p pause · arrows scroll the tasks"),
     };
     frame.render_widget(Paragraph::new(line), area);
 }

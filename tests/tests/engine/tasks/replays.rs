@@ -100,12 +100,12 @@ async fn a_group_is_mended_on_the_command_line() {
     let preview = clb("retry --group nightly --dry-run").await;
     assert!(preview.stderr.contains("2 tasks would be replayed"), "{preview:?}");
 
-    assert_eq!(clb("retry --group nightly").await.stdout, "2 new tasks, 0 replayed before\n");
+    assert_eq!(clb("retry --group nightly").await.stdout, "2 new tasks, 0 already replayed\n");
     assert_eq!(clb("wait --group nightly").await.code, Some(1), "the replays failed as well");
     let words = argv(&steps(&["say", "mended"]));
     let words: Vec<&str> = words.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let retry = clb(&format!("retry --group nightly --timeout 9 -- {}", words.join(" "))).await;
-    assert_eq!(retry.stdout, "2 new tasks, 2 replayed before\n", "{retry:?}");
+    assert_eq!(retry.stdout, "2 new tasks, 2 already replayed\n", "{retry:?}");
     let waited = clb("wait --group nightly").await;
     assert_eq!((waited.code, waited.stdout.as_str()), (Some(0), "all tasks of nightly succeeded\n"));
     let results = clb("results --group nightly").await.stdout;

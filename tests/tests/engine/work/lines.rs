@@ -45,7 +45,7 @@ async fn a_repetition_runs_nothing_twice_and_another_pool_is_a_conflict() {
     assert_eq!(first.code, Some(0), "{first:?}");
     let again = map("sh", "a\nb\nc\n").await;
     assert!(again.stdout.starts_with(&first.stdout) && again.stdout.lines().count() == 3, "{again:?}");
-    assert!(again.stderr.contains("2 of them were known"), "{again:?}");
+    assert!(again.stderr.contains("2 of them were already known"), "{again:?}");
     let other = map("default", "a\nb\n").await;
     assert_eq!(other.code, Some(4), "{other:?}");
     assert!(
@@ -53,7 +53,10 @@ async fn a_repetition_runs_nothing_twice_and_another_pool_is_a_conflict() {
         "{other:?}"
     );
     let unknown = map("nope", "d\ne\n").await;
-    assert_eq!(unknown.stderr, "clb: refused: --pool: there is no pool \"nope\"; there are default, sh\n");
+    assert_eq!(
+        unknown.stderr,
+        "clb: refused: --pool: there is no pool \"nope\"; the pools are default, sh\n"
+    );
 }
 
 #[tokio::test]

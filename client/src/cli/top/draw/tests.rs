@@ -70,7 +70,7 @@ fn the_screen_shows_counts_rates_bars_pools_and_tasks() {
         "paused",
         "42 %",
         "second",
-        "q ends",
+        "q quit",
     ] {
         assert!(text.contains(expected), "{expected} is missing:\n{text}");
     }
@@ -91,7 +91,7 @@ fn the_arrows_move_the_tasks_and_stop_at_the_ends() {
 #[test]
 fn an_outage_leaves_the_last_picture_and_says_what_is_wrong() {
     let mut screen = Screen::default();
-    assert!(drawn(&screen, 80, 10).contains("asking the cluster"));
+    assert!(drawn(&screen, 80, 10).contains("connecting"));
     screen.take(Err("nobody answers".into()));
     assert!(drawn(&screen, 80, 10).contains("nobody answers"));
     screen.take(Ok(sample(0, 10)));

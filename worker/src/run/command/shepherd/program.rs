@@ -20,7 +20,7 @@ const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartError {
     /// There is no such folder for it to run in.
-    #[error("cannot start: the working directory {0} is not there")]
+    #[error("cannot start: the working directory {0} does not exist")]
     NoWorkingDir(String),
     /// There is no such program.
     #[error("cannot start: there is no program {program} {place}")]
@@ -34,7 +34,7 @@ pub(super) enum StartError {
     #[error("cannot start: {0} is not executable")]
     NotExecutable(String),
     /// It is there but what it needs to run is not: the interpreter of a script, the loader of a binary.
-    #[error("cannot start: the interpreter that {0} asks for is not there")]
+    #[error("cannot start: the interpreter named by {0} does not exist")]
     NoInterpreter(String),
     /// It is no program at all.
     #[error("cannot start: {0} is neither a binary for this machine nor a script that names its interpreter")]

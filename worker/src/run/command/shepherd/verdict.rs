@@ -34,7 +34,7 @@ pub(super) fn exit(status: WaitStatus) -> Option<Exit> {
 
 /// What the attempt gives.
 pub(super) fn judge(command: &Command, memory: &Memory, seen: Seen) -> Yield {
-    let Some(exit) = seen.exit else { return Yield::failed("nobody saw how its program ended") };
+    let Some(exit) = seen.exit else { return Yield::failed("the exit status of its program is unknown") };
     let is_success = matches!(exit, Exit::Code(code) if command.is_success(code));
     let is_oom = !is_success && seen.stopped.is_none() && seen.is_over_limit;
     let oom = is_oom.then(|| memory.extent());
