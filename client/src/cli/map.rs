@@ -155,9 +155,9 @@ impl Map<'_> {
         let (group, counts) = (self.group, self.printing.counts);
         let resume = if self.options.joblog.is_some() { " and --resume" } else { "" };
         format!(
-            "at least {} lines of group {group} were submitted and {} of them ended; to continue without running any of \
-             them again, repeat the command with the same input and --group '{group}'{resume}; to see their results, \
-             use `clb results --follow --group '{group}'`",
+            "at least {} lines of group {group} were submitted and {} ended; to continue without running any of them \
+             again, repeat the command with the same input and --group '{group}'{resume}; to see the results, use \
+             `clb results --follow --group '{group}'`",
             self.submitted,
             counts.succeeded + counts.failed
         )

@@ -21,7 +21,8 @@ pub(super) struct TaskOptions {
     /// Time limit for one attempt, in seconds or like 1h30m
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     pub(super) timeout: Option<f64>,
-    /// Maximum number of attempts: a task that fails or is lost with its worker is retried until then [default: 3]
+    /// Maximum number of attempts: a task that fails or is lost with its worker is retried until then;
+    /// `--max-attempts 1` runs it once [default: 3]
     #[arg(long, value_name = "N")]
     pub(super) max_attempts: Option<u32>,
     /// What is retried: `any` failed attempt, or only a `loss` of the worker; with `loss` a failure, timeout or
