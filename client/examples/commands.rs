@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::new(urls.split(','), token.as_deref())?;
 
     let mut words = std::env::args().skip(1);
-    let pool = words.next().ok_or("name a pool, and the command behind it")?;
+    let pool = words.next().ok_or("give a pool and a command")?;
     let command = Command::new(Argv::try_from(words.collect::<Vec<_>>())?);
 
     // With an id of one's own, a submission that was interrupted can be repeated without running it twice.

@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::new(urls.split(','), token.as_deref())?;
 
     let mut words = std::env::args().skip(1);
-    let image = words.next().ok_or("name an image, and the command behind it")?;
+    let image = words.next().ok_or("give an image and a command")?;
     let command = Command::new(Argv::try_from(words.collect::<Vec<_>>())?);
 
     let spec = PoolSpec { image: Some(image), workers: 1, slots: 2, ..PoolSpec::default() };
