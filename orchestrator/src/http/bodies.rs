@@ -28,6 +28,9 @@ pub(crate) const LEAST_IN_FLIGHT: u64 = 2 * BATCH_LIMIT as u64;
 const STALL_LIMIT: Duration = Duration::from_secs(10);
 /// For how long a body that nobody wants is read, so that its sender comes to read why.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// After so many bytes of one body it is the others' turn: whoever sends faster than it is read would keep everybody
+/// else waiting, and heartbeats with them.
+const TURN_BYTES: usize = 256 << 10;
 const KIB: usize = 1 << 10;
 
 /// See the module.
@@ -119,6 +122,7 @@ async fn read(body: &mut Body, most: usize, hold: &mut Hold<'_>) -> Result<Bytes
         return Err(Refusal::too_many_bodies());
     }
     let (mut whole, mut read) = (Bytes::new(), BytesMut::new());
+    let mut turn = Turn::default();
     loop {
         let frame = match timeout(STALL_LIMIT, body.frame()).await {
             Ok(Some(frame)) => frame.map_err(|_| Refusal::cut_off())?,
@@ -131,6 +135,7 @@ async fn read(body: &mut Body, most: usize, hold: &mut Hold<'_>) -> Result<Bytes
             }
         };
         let Ok(piece) = frame.into_data() else { continue };
+        turn.took(piece.len()).await;
         if read.len() + whole.len() + piece.len() > most {
             return Err(Refusal::too_large());
         }
@@ -150,10 +155,26 @@ async fn read(body: &mut Body, most: usize, hold: &mut Hold<'_>) -> Result<Bytes
     }
 }
 
+/// How much of a body was read since the others had theirs.
+#[derive(Debug, Default)]
+struct Turn(usize);
+
+impl Turn {
+    async fn took(&mut self, bytes: usize) {
+        self.0 += bytes;
+        if self.0 >= TURN_BYTES {
+            self.0 = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 async fn drain(mut body: Body) {
-    let mut bytes = 0;
+    let (mut bytes, mut turn) = (0, Turn::default());
     while let Some(Ok(frame)) = body.frame().await {
-        bytes += frame.data_ref().map_or(0, Bytes::len);
+        let piece = frame.data_ref().map_or(0, Bytes::len);
+        turn.took(piece).await;
+        bytes += piece;
         if bytes > 2 * BATCH_LIMIT {
             return;
         }
@@ -175,6 +196,31 @@ mod tests {
         assert!(single.grow(75));
         drop(single);
         assert_eq!(bodies.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turns_while_a_body_comes_fast() {
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&turns);
+        let counter = tokio::spawn(async move {
+            loop {
+                counting.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let pieces = || {
+            let piece = Bytes::from(vec![0; TURN_BYTES]);
+            Body::from_stream(futures::stream::iter(
+                (0..64).map(move |_| Ok::<_, axum::Error>(piece.clone())),
+            ))
+        };
+        let bodies = Bodies::new(64 * TURN_BYTES as u64);
+        read(&mut pieces(), 64 * TURN_BYTES, &mut bodies.hold(false)).await.unwrap();
+        assert!(turns.load(Ordering::Relaxed) >= 32, "{turns:?} while it was read");
+        turns.store(0, Ordering::Relaxed);
+        drain(pieces()).await;
+        assert!(turns.load(Ordering::Relaxed) >= 32, "{turns:?} while it was thrown away");
+        counter.abort();
     }
 
     #[tokio::test]
