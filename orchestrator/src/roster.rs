@@ -82,10 +82,12 @@ impl Roster {
         self.entries().insert(hello.member.clone(), entry);
     }
 
-    /// Notes what became of one. A container that is not the newest of that name does not count.
+    /// Notes what the engine, or a probe, says of one. A container that is not the newest of that name does not count,
+    /// and nothing counts while the link holds: its end is known at once, and what the engine says may be old.
     pub(crate) fn put(&self, name: &MemberName, container: &ContainerId, role: Role) {
         if let Some(entry) = self.entries().get_mut(name)
             && entry.container == *container
+            && entry.link.is_none()
             && entry.role != role
         {
             (entry.role, entry.since) = (role, Timestamp::now());
@@ -203,10 +205,20 @@ mod tests {
         let roster = Roster::default();
         roster.join(&hello("old"));
         roster.join(&hello("new"));
+        roster.part(&hello("new"), Role::Stopped);
         roster.put(&"o-2".into(), &"old".into(), Role::Down);
-        assert!(roster.has_standby());
+        assert!(roster.names_of_down().is_empty());
         roster.put(&"o-2".into(), &"new".into(), Role::Down);
-        assert!(!roster.has_standby());
+        assert_eq!(roster.names_of_down(), ["o-2".into()]);
+    }
+
+    #[test]
+    fn what_the_engine_said_before_a_standby_came_back_does_not_bring_it_down() {
+        let roster = Roster::default();
+        roster.join(&hello("same"));
+        roster.put(&"o-2".into(), &"same".into(), Role::Down);
+        assert!(roster.has_standby());
+        roster.part(&hello("same"), Role::Down);
         assert_eq!(roster.names_of_down(), ["o-2".into()]);
     }
 
