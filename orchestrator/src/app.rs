@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clb_protocol::link::{ContainerIdentity, ContainerRole, Welcome};
 use clb_protocol::{ContainerId, Epoch, MemberName, Timestamp, seed};
+use clb_store::sqlite::SqliteStore;
+use clb_store::{Claim, Member, Recovered, StoreError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -20,8 +22,6 @@ use crate::follow::{Turn, wait_for_turn};
 use crate::leader::{Beginning, End, Keeper, Term};
 use crate::leave::{GOODBYE, leave};
 use crate::node::{Leading, Node, Role};
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Claim, Member, Recovered, StoreError};
 
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long one that gave its lease up leaves it to others.

@@ -13,6 +13,7 @@ use clb_core::lease::{self, LeaderSign, LeaseMove, Watch};
 use clb_door::show_token;
 use clb_protocol::link::{HEARTBEAT_MS, SILENCE_LIMIT_MS, StandbyHello, StandbyReport};
 use clb_protocol::{Epoch, Incarnation, MemberName};
+use clb_store::{Lease, StoreError};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::client::legacy::Client;
@@ -26,7 +27,6 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use crate::docker::{Docker, State};
 use crate::ndjson::line;
 use crate::node::{Node, Role};
-use crate::store::{Lease, StoreError};
 
 /// How long a link may bring nothing.
 const SILENCE_LIMIT: Duration = Duration::from_millis(SILENCE_LIMIT_MS);

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use clb_store::Lease;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::docker::Docker;
@@ -13,7 +14,6 @@ use crate::fleet;
 use crate::follow::read_lease;
 use crate::leader::{Handle, Message};
 use crate::node::{LEADER_WAIT, Leading, Node, Role};
-use crate::store::Lease;
 
 /// How long a standby's last words may take.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(200);

@@ -16,7 +16,6 @@ mod leave;
 mod ndjson;
 mod node;
 mod roster;
-mod store;
 
 use std::fmt::Display;
 use std::process::ExitCode;

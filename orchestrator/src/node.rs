@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clb_protocol::link::ContainerIdentity;
 use clb_protocol::{Epoch, MemberName, Timestamp};
+use clb_store::{Lease, Store};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -12,7 +13,6 @@ use crate::config::Serve;
 use crate::journal::Journal;
 use crate::leader::Handle;
 use crate::roster::Roster;
-use crate::store::{Lease, Store};
 
 /// How long a request waits for a leader.
 pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(5);

@@ -8,9 +8,9 @@ use clb_core::clock::Moment;
 use clb_protocol::api::{MemberView, Role};
 use clb_protocol::link::StandbyHello;
 use clb_protocol::{ContainerId, Incarnation, MemberName, Timestamp};
+use clb_store::Member;
 
 use crate::clock;
-use crate::store::Member;
 
 /// A standby speaks every second.
 const SILENCE: Duration = Duration::from_secs(2);

@@ -17,13 +17,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use clb_door::Refusal;
 use clb_protocol::Timestamp;
+use clb_store::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::pages::Desk;
 use super::source::Source;
-use crate::store::StoreError;
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 256 << 10;

@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use clb_door::Refusal;
 use clb_protocol::api::{FieldError, LogView};
 use clb_protocol::{LogSeq, TaskId};
+use clb_store::{LogFilter, LogFrom, LogRead, Reader, Result as StoreResult};
 use serde::Deserialize;
 
 use super::pages::{Desk, no_store, render, trouble};
-use crate::store::{LogFilter, LogFrom, LogRead, Reader, Result as StoreResult};
 
 const DEFAULT_LINES: u64 = 200;
 const MOST_LINES: u64 = 1_000;

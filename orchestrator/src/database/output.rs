@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use clb_outlet::Outlet;
 use clb_protocol::api::LogView;
 use clb_protocol::{ContainerId, LogSeq, Timestamp};
+use clb_store::{LogFilter, LogFrom, Reader, Result};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::source::Source;
-use crate::store::{LogFilter, LogFrom, Reader, Result};
 
 /// How often to look for new lines.
 const LOOK_EVERY: Duration = Duration::from_millis(300);

@@ -17,6 +17,7 @@ use clb_door::Refusal;
 use clb_protocol::Timestamp;
 use clb_protocol::api::FieldError;
 use clb_protocol::link::ContainerRole;
+use clb_store::{Lease, Pulse, Reader, Registration, Statistics, StoreError};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -24,7 +25,6 @@ use super::backup::{self, Backups};
 use super::journal::Journal;
 use super::logging;
 use super::source::Source;
-use crate::store::{Lease, Pulse, Reader, Registration, Statistics, StoreError};
 
 /// Containers on the first page; the log shows the others.
 const CONTAINERS_SHOWN: usize = 20;

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::store::sqlite::SqliteReader;
-use crate::store::{Reader, Result, StoreError};
+use clb_store::sqlite::SqliteReader;
+use clb_store::{Reader, Result, StoreError};
 
 /// The place of a store that may come, go and be replaced.
 #[derive(Clone)]

@@ -12,9 +12,10 @@ use axum::http::{HeaderMap, Request};
 use axum::response::Response;
 use clb_protocol::link::{ContainerIdentity, ContainerRole};
 use clb_protocol::{ContainerNo, Epoch, LogSeq, TaskId, Timestamp};
+use clb_store::sqlite::{SqliteReader, SqliteStore};
+use clb_store::{Batch, Claim, LogEntry, LogFilter, LogFrom, Reader, Registration, Store};
 use futures::StreamExt;
 use http_body_util::BodyExt;
-use rusqlite::Connection;
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -22,8 +23,6 @@ use super::backup::Backups;
 use super::journal::Journal;
 use super::pages::{Desk, router};
 use super::source::Source;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Batch, Claim, LogEntry, Registration, Store};
 
 /// A store with a leader and the containers 1 (`worker-1`) and 2 (`client`).
 pub(super) struct Stored {
@@ -38,7 +37,7 @@ impl Stored {
     }
 
     fn at(folder: TempDir) -> Self {
-        let store = SqliteStore::open(&folder.path().join("clb.db")).unwrap();
+        let store = SqliteStore::new(&folder.path().join("clb.db"));
         let url = "http://127.0.0.1:3002".to_owned();
         let claim = Claim { holder: "orchestrator-1".into(), url: url.clone(), public_url: url };
         let epoch = store.acquire(&claim, Epoch(0)).unwrap();
@@ -339,13 +338,19 @@ async fn a_backup_is_whole_while_commits_go_on() {
 
     let copy = stored.folder.path().join("copy.db");
     fs::write(&copy, &body).unwrap();
-    let copy = Connection::open(&copy).unwrap();
-    let check: String = copy.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
-    assert_eq!(check, "ok");
-    let lines: u64 = copy
-        .query_row("SELECT max(last_seq) FROM log_chunks", [], |row| row.get::<_, i64>(0))
-        .unwrap() as u64;
-    assert!(lines >= 5_000);
+    let copy = SqliteReader::open(&copy).unwrap();
+    let newest = copy.logs(&LogFilter::default(), LogFrom::End, 1).unwrap().newer;
+    assert!(newest >= LogSeq(5_000));
+    let mut seqs: Vec<LogSeq> = Vec::new();
+    loop {
+        let from = LogFrom::After(seqs.last().copied().unwrap_or(LogSeq(0)));
+        let lines = copy.logs(&LogFilter::default(), from, 1_000).unwrap().logs;
+        if lines.is_empty() {
+            break;
+        }
+        seqs.extend(lines.into_iter().map(|line| line.seq));
+    }
+    assert!(seqs.iter().copied().eq((1..=newest.0).map(LogSeq)), "a line is missing or too much");
 }
 
 fn copies(stored: &Stored) -> usize {

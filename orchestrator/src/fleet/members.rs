@@ -13,6 +13,7 @@ use clb_core::fleet::{Fall, revive_at};
 use clb_core::input::ProbeAnswer;
 use clb_protocol::api::Role as MemberRole;
 use clb_protocol::{ContainerId, MemberName};
+use clb_store::Member;
 use tokio::time::sleep;
 
 use super::News;
@@ -20,7 +21,6 @@ use super::workers::probe;
 use crate::clock;
 use crate::docker::{Blueprint, Docker, Role, Seen, State};
 use crate::node::Node;
-use crate::store::Member;
 
 type Job = Pin<Box<dyn Future<Output = News> + Send>>;
 

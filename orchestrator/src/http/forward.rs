@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use clb_protocol::Epoch;
 use clb_protocol::api::{ClusterView, WorkerView};
+use clb_store::Lease;
 use futures::{StreamExt as _, stream};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
@@ -29,7 +30,6 @@ use super::forwarded::{Forwarded, is_repeatable, may_take_long, rest_of_wait};
 use super::problem::{NotLed, Refusal};
 use super::{Door, parameters};
 use crate::node::{LEADER_WAIT, Node, Role};
-use crate::store::Lease;
 
 /// How long a page waits for what the leader says.
 const STANDING_LIMIT: Duration = Duration::from_secs(1);

@@ -14,6 +14,7 @@ use clb_protocol::link::{
     ContainerIdentity, ContainerRole, HEARTBEAT_MS, LogHandIn, LogReceipt, Misdirected, SILENCE_LIMIT_MS,
     StandbyHello, StandbyOrder, StandbyReport, Welcome, WorkerHello, WorkerReport,
 };
+use clb_store::Member;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -26,7 +27,6 @@ use crate::clock;
 use crate::leader::{Handle, LINK_QUEUE, Message};
 use crate::ndjson::line;
 use crate::node::Role;
-use crate::store::Member;
 use clb_protocol::Epoch;
 use clb_protocol::api::Role as MemberRole;
 

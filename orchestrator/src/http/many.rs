@@ -12,13 +12,13 @@ use clb_core::output::CancelReceipt;
 use clb_protocol::api::{FieldError, ManyCancelled, TaskSelection, TaskState};
 use clb_protocol::task::{Labels, ParseError, escape};
 use clb_protocol::{SubmissionSeq, TaskId};
+use clb_store::TaskFilter;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Door;
 use super::problem::Refusal;
 use super::tasks::{is_media_type, unsupported};
-use crate::store::TaskFilter;
 
 /// How many tasks one commit changes.
 const PIECE: usize = 1_000;

@@ -84,7 +84,7 @@ impl Door {
     /// Reads from the store where it may wait.
     async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&dyn crate::store::Store) -> crate::store::Result<T> + Send + 'static,
+        query: impl FnOnce(&dyn clb_store::Store) -> clb_store::Result<T> + Send + 'static,
     ) -> Result<T, Refusal> {
         let store = Arc::clone(&self.node.store);
         match tokio::task::spawn_blocking(move || query(&*store)).await {

@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use clb_protocol::TaskId;
 use clb_protocol::api::FieldError;
 use clb_protocol::task::ParseError;
+use clb_store::StoreError;
 
 use crate::leader::Refused;
-use crate::store::StoreError;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 const TOO_LARGE: &str = "The body is too large: 1 MiB for a task, 32 MiB for a batch.";

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use clb_protocol::TaskId;
 use clb_protocol::api::{ManyReplayed, TaskState, TaskView};
 use clb_protocol::task::{Changes, FieldError, NewTask, escape};
+use clb_store::{Original, TaskFilter};
 use serde_json::{Map, Value};
 
 use super::Door;
@@ -18,7 +19,6 @@ use super::many::{Walk, fields, filter, selection};
 use super::problem::Refusal;
 use super::tasks::{find, located, task_id};
 use crate::leader::Submitted;
-use crate::store::{Original, TaskFilter};
 
 const CHANGES: &str = "changes";
 

@@ -7,11 +7,11 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use clb_protocol::LogSeq;
 use clb_protocol::api::{ClusterView, LogPage, MemberView, ObituaryPage, Role as MemberRole, WorkerView};
+use clb_store::{LogFilter, LogFrom};
 
 use super::Door;
 use super::problem::Refusal;
 use crate::node::Role;
-use crate::store::{LogFilter, LogFrom};
 
 /// The store counts in signed numbers.
 pub(super) const MAX_SEQ: u64 = i64::MAX as u64 - 1;
@@ -162,6 +162,6 @@ pub(super) async fn ready(State(door): State<Door>) -> Result<&'static str, Refu
         Role::Leaderless { why } => return Err(Refusal::leaderless(why.as_deref())),
         Role::Crashed => return Err(Refusal::no_leader()),
     }
-    door.read(crate::store::Reader::lease).await?;
+    door.read(clb_store::Reader::lease).await?;
     Ok("ready\n")
 }

@@ -17,6 +17,7 @@ use clb_protocol::api::{BatchEntry, BatchError, FieldError, OutcomePage, TaskPag
 use clb_protocol::ids::NotAPart;
 use clb_protocol::task::{self, NewTask, ParseError, TaskRequest};
 use clb_protocol::{OutcomeSeq, SubmissionSeq, TaskId, TaskIdPart, Timestamp};
+use clb_store::{Existing, TaskFilter};
 use tokio::time::{Instant, timeout_at};
 
 use super::Door;
@@ -24,7 +25,6 @@ use super::forwarded::{Forwarded, FreshIds};
 use super::problem::{Refusal, differing, taken};
 use super::system::{MAX_SEQ, Query};
 use crate::leader::Submitted;
-use crate::store::{Existing, TaskFilter};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_BATCH: usize = 10_000;

@@ -36,7 +36,7 @@ fn node(bench: &Bench) -> Node {
     };
     let identity =
         ContainerIdentity { name: "one".into(), id: "one".into(), role: ContainerRole::Orchestrator };
-    Node::new(*options, identity, Arc::clone(&bench.store) as Arc<dyn crate::store::Store>)
+    Node::new(*options, identity, Arc::clone(&bench.store) as Arc<dyn clb_store::Store>)
 }
 
 fn leading(bench: &Bench) -> Role {

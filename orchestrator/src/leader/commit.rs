@@ -11,13 +11,13 @@ use clb_core::input::LinkNo;
 use clb_core::output::{CancelReceipt, Change, FleetAction};
 use clb_protocol::api::WorkerView;
 use clb_protocol::{AttemptNo, TaskId};
+use clb_store::{Batch, Member};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::inbox::{PoolAnswer, Refused, Submitted};
 use super::logbook::Logbook;
-use crate::store::{Batch, Member};
 
 /// How long the start of an attempt may stay unwritten.
 const START_LIMIT: Duration = Duration::from_millis(20);

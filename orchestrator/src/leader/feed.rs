@@ -13,13 +13,13 @@ use bytes::{BufMut, BytesMut};
 use clb_core::output::{Change, Ending};
 use clb_protocol::api::{LogView, Progress, TaskEvent, TaskState};
 use clb_protocol::{AttemptNo, ContainerNo, Epoch, TaskId};
+use clb_store::Batch;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::groups::Groups;
 use super::logbook::Logbook;
 use super::progress::Board;
-use crate::store::Batch;
 
 /// How many events are kept.
 const KEPT: usize = 8_192;

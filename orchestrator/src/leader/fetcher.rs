@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use clb_core::input::LinkNo;
 use clb_protocol::{AttemptNo, TaskId};
+use clb_store::{Store, StoreError, Workload};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
-
-use crate::store::{Store, StoreError, Workload};
 
 /// How long a store that cannot be read is left alone.
 const REST: Duration = Duration::from_millis(250);

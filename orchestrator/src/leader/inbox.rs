@@ -10,13 +10,13 @@ use clb_protocol::api::{
 use clb_protocol::link::{ContainerIdentity, LogLine, WorkerHello, WorkerOrder, WorkerReport};
 use clb_protocol::task::NewTask;
 use clb_protocol::{AttemptNo, ContainerNo, TaskId, Timestamp};
+use clb_store::Member;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::feed::{Cursor, Feed};
 use super::followers::Whereabouts;
 use super::progress::Board;
 use super::watchdog::Watchdog;
-use crate::store::Member;
 
 /// What became of one submitted task.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use std::thread;
 
 use clb_core::lease::RENEWAL;
 use clb_protocol::Epoch;
+use clb_store::{Store, StoreError};
 use tokio::sync::watch;
 
 use super::watchdog::Watchdog;
-use crate::store::{Store, StoreError};
 
 /// See the module. The thread ends when this is dropped.
 #[derive(Debug)]
@@ -88,13 +88,21 @@ mod tests {
     use std::time::Duration;
 
     use clb_protocol::Timestamp;
+    use clb_store::sqlite::SqliteStore;
+    use clb_store::{Claim, Reader};
     use tokio::time::timeout;
 
     use super::*;
-    use crate::store::sqlite::SqliteStore;
-    use crate::store::{Claim, Reader};
 
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A store that is there, for somebody has asked who leads.
+    fn place() -> (tempfile::TempDir, Arc<SqliteStore>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::new(&folder.path().join("clb.db")));
+        assert_eq!(store.lease().unwrap(), None);
+        (folder, store)
+    }
 
     fn claim() -> Claim {
         Claim { holder: "one".into(), url: String::new(), public_url: String::new() }
@@ -116,20 +124,19 @@ mod tests {
 
     #[test]
     fn the_lease_is_renewed_while_a_commit_holds_the_store() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(&folder.path().join("clb.db")).unwrap());
+        let (_folder, store) = place();
         let epoch = store.acquire(&claim(), Epoch(0)).unwrap();
-        store.hold_the_lock(|| {
+        let held = store.hold_the_lock(|| {
             let _keeper = Keeper::start(Arc::clone(&store) as Arc<dyn Store>, epoch).unwrap();
             let first = wait_for_a_beat_after(&store, None);
             wait_for_a_beat_after(&store, first);
         });
+        held.unwrap();
     }
 
     #[tokio::test]
     async fn the_keeper_tells_when_another_term_has_begun() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(&folder.path().join("clb.db")).unwrap());
+        let (_folder, store) = place();
         let epoch = store.acquire(&claim(), Epoch(0)).unwrap();
         let mut keeper = Keeper::start(Arc::clone(&store) as Arc<dyn Store>, epoch).unwrap();
         store.acquire(&claim(), epoch).unwrap();

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use clb_protocol::link::{ContainerIdentity, LogLine};
 use clb_protocol::{ContainerId, ContainerNo, LogSeq, TaskId, Timestamp};
-
-use crate::store::{Batch, LogEntry, Registration};
+use clb_store::{Batch, LogEntry, Registration};
 
 /// So many containers are known; beyond that those go that were not heard for the longest time.
 const KEPT_CONTAINERS: usize = 10_000;

@@ -8,11 +8,11 @@ use clb_core::input::{Input, LinkNo};
 use clb_core::output::{Change, FleetAction, Note, Order, Output};
 use clb_protocol::link::{LINE_SHARE_BYTES, LogLine, RunOrder, WorkerOrder};
 use clb_protocol::{AttemptNo, TaskId, seed};
+use clb_store::Workload;
 
 use super::commit::Release;
 use super::fetcher::{Due, Fetched};
 use super::term::Term;
-use crate::store::Workload;
 
 /// The loop turns twice a second at least; a longer pause means that this process was not run.
 const SLEPT: Duration = Duration::from_millis(1_500);

@@ -6,11 +6,11 @@ use std::thread;
 use clb_core::input::Restored;
 use clb_core::{Cluster, Config, Restoration};
 use clb_protocol::{Epoch, SubmissionSeq};
+use clb_store::{OpenTask, Store, StoreError};
 
 use super::feed::Feed;
 use super::watchdog::Watchdog;
 use crate::clock;
-use crate::store::{OpenTask, Store, StoreError};
 
 /// How many tasks are read from the store at once.
 const AT_ONCE: usize = 10_000;

@@ -3,9 +3,8 @@
 
 use clb_core::output::Change;
 use clb_protocol::{TaskId, Timestamp};
+use clb_store::Workload;
 use rustc_hash::FxHashMap;
-
-use crate::store::Workload;
 
 /// The most bytes of specs that are kept.
 const CAPACITY_BYTES: usize = 16 << 20;

@@ -11,6 +11,7 @@ use clb_core::{Cluster, Config};
 use clb_protocol::api::TaskView;
 use clb_protocol::link::{ContainerIdentity, LogLine, Welcome, WorkerOrder};
 use clb_protocol::{ContainerNo, Epoch, TaskId};
+use clb_store::{Batch, Committer, Done, Member, Recovered, Store, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -29,7 +30,6 @@ use super::specs::Specs;
 use crate::clock;
 use crate::journal::Journal;
 use crate::roster::Roster;
-use crate::store::{Batch, Committer, Done, Member, Recovered, Store, StoreError};
 
 /// The most messages that are handled before their changes are committed.
 const INBOX_BOUND: usize = 4_096;

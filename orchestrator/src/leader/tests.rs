@@ -24,6 +24,8 @@ use clb_protocol::task::{Changes, NewTask, Number, TaskSpec, Work};
 use clb_protocol::{
     AttemptNo, Epoch, Generation, Incarnation, LogSeq, SlotNo, SubmissionSeq, TaskId, Timestamp, WorkerId,
 };
+use clb_store::sqlite::SqliteStore;
+use clb_store::{Claim, LogFilter, LogFrom, Reader, Store};
 use serde_json::value::to_raw_value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -32,8 +34,6 @@ use tokio::time::timeout;
 
 use super::{Beginning, End, Explained, Handle, Keeper, Message, Submitted, Term, Wanted, Whereabouts};
 use crate::clock;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Claim, LogFilter, LogFrom, Reader, Store};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,7 +63,8 @@ struct Prepared {
 impl Prepared {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(&folder.path().join("clb.db")).unwrap());
+        let store = Arc::new(SqliteStore::new(&folder.path().join("clb.db")));
+        assert_eq!(store.lease().unwrap(), None);
         let epoch = store.acquire(&claim("one"), Epoch(0)).unwrap();
         let spec = PoolSpec { first_port: Some(3004), ..PoolSpec::default() };
         let pool = Definition { name: "default".into(), spec, source: PoolSource::Environment };

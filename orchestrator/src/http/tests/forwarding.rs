@@ -3,13 +3,13 @@
 use axum::response::IntoResponse;
 use clb_protocol::Epoch;
 use clb_protocol::api::{BatchEntry, TaskPage, TaskView};
+use clb_store::Lease;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::*;
-use crate::store::Lease;
 
 const FORMER: Epoch = Epoch(7);
 

@@ -1,9 +1,9 @@
 //! Submitting a task and waiting for its end in one request.
 
 use clb_protocol::api::{TaskState, TaskView};
+use clb_store::Reader;
 
 use super::*;
-use crate::store::Reader;
 
 const SLEEP: &str = r#"{"kind":"sleep","seconds":0,"add":[3,4]}"#;
 

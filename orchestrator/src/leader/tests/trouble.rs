@@ -24,12 +24,13 @@ impl Trouble {
     async fn begin(bench: &Bench) -> Self {
         let (locked, is_locked) = oneshot::channel();
         let (free, until_free) = std::sync::mpsc::channel::<()>();
-        let other = SqliteStore::open(&bench.folder.path().join("clb.db")).unwrap();
+        let other = SqliteStore::new(&bench.folder.path().join("clb.db"));
         let holder = std::thread::spawn(move || {
-            other.hold_the_lock(|| {
+            let held = other.hold_the_lock(|| {
                 locked.send(()).unwrap();
                 until_free.recv().unwrap();
             });
+            held.unwrap();
         });
         is_locked.await.unwrap();
         Self { free, holder }
@@ -73,7 +74,7 @@ async fn a_task_that_is_damaged_fails_and_the_others_run() {
     let mut bench = Bench::start();
     let (bad, good) = (put_off(), put_off());
     bench.handle.submit(vec![bad.clone(), good.clone()]).await.unwrap();
-    bench.store.spoil_spec(bad.id);
+    assert!(bench.store.spoil_spec(bad.id).unwrap());
     let mut worker = bench.join().await;
     assert_eq!(next_run(&mut worker).await, (good.id, AttemptNo(1)));
     bench.handle.ended(bad.id).await.unwrap();
