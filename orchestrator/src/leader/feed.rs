@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, BytesMut};
-use clb_core::output::{Change, Ending};
+use bytes::BytesMut;
+use clb_core::output::Change;
 use clb_protocol::api::{LogView, Progress, TaskEvent, TaskState};
 use clb_protocol::{AttemptNo, ContainerNo, Epoch, TaskId};
 use clb_store::Batch;
-use serde::Serialize;
 use tokio::sync::watch;
 
+use super::event::{Event, frame, task_event};
 use super::groups::Groups;
 use super::logbook::Logbook;
 use super::progress::Board;
@@ -30,13 +30,6 @@ const PIECE: usize = 256;
 
 /// Where a listener stands; the next event that it wants.
 pub(crate) type Cursor = u64;
-
-/// Something that happened.
-#[derive(Clone, Debug)]
-enum Event {
-    Task(TaskEvent),
-    Log(LogView),
-}
 
 /// Which events a listener wants.
 #[derive(Clone, Copy, Debug)]
@@ -253,64 +246,13 @@ impl Ring {
     }
 }
 
-/// Writes one event as `text/event-stream`.
-pub(crate) fn frame(text: &mut BytesMut, name: &str, id: Option<&str>, data: &impl Serialize) {
-    if let Some(id) = id {
-        text.extend_from_slice(b"id: ");
-        text.extend_from_slice(id.as_bytes());
-        text.put_u8(b'\n');
-    }
-    text.extend_from_slice(b"event: ");
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(b"\ndata: ");
-    // JSON has no line ends outside of strings, and escapes them inside.
-    drop(serde_json::to_writer(text.writer(), data));
-    text.extend_from_slice(b"\n\n");
-}
-
 fn name_of(logbook: &Logbook, container: ContainerNo) -> String {
     logbook.name(container).unwrap_or_default().to_owned()
 }
 
-fn task_event(change: &Change) -> Option<TaskEvent> {
-    let event = |id, state, worker, attempt, at| TaskEvent {
-        id,
-        state,
-        worker,
-        attempt,
-        group: None,
-        progress: None,
-        at,
-    };
-    Some(match change {
-        Change::TaskAccepted { at, task, .. } => event(task.id, TaskState::Queued, None, None, *at),
-        Change::AttemptStarted { task, attempt, worker, at, .. } => {
-            event(*task, TaskState::Running, Some(worker.name()), Some(*attempt), *at)
-        }
-        Change::AttemptEnded { task, attempt, at, .. } => {
-            event(*task, TaskState::Queued, None, Some(*attempt), *at)
-        }
-        Change::TaskEnded { task, at, ending, last, .. } => {
-            let state = match ending {
-                Ending::Succeeded(_) => TaskState::Succeeded,
-                Ending::Failed(..) => TaskState::Failed,
-                Ending::Cancelled => TaskState::Cancelled,
-            };
-            let worker = last.as_ref().map(|last| last.worker.name());
-            event(*task, state, worker, last.as_ref().map(|last| last.attempt), *at)
-        }
-        Change::AttemptJudged { .. }
-        | Change::CancelledOutputKept { .. }
-        | Change::SlotFilled { .. }
-        | Change::PoolSaved { .. }
-        | Change::PoolForgotten(_)
-        | Change::SlotOrdered { .. }
-        | Change::Died(_) => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use clb_core::output::Ending;
     use clb_protocol::{LogSeq, OutcomeSeq, Timestamp};
 
     use super::*;

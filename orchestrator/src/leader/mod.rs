@@ -10,6 +10,7 @@
 
 mod callers;
 mod commit;
+mod event;
 mod feed;
 mod fetcher;
 mod followers;
@@ -29,7 +30,8 @@ mod term;
 pub(crate) mod tests;
 mod watchdog;
 
-pub(crate) use feed::{Feed, Wanted, frame};
+pub(crate) use event::frame;
+pub(crate) use feed::{Feed, Wanted};
 pub(crate) use followers::Whereabouts;
 pub(crate) use inbox::{Explained, Handle, Message, Refused, Submitted};
 pub(crate) use keeper::Keeper;

@@ -1,6 +1,6 @@
-//! What the loop does with each answer of the core.
+//! What the loop does with each answer of the core, and what it lets go once a batch is on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clb_core::clock::Moment;
@@ -8,10 +8,11 @@ use clb_core::input::{Input, LinkNo};
 use clb_core::output::{Change, FleetAction, Note, Order, Output};
 use clb_protocol::link::{LINE_SHARE_BYTES, LogLine, RunOrder, WorkerOrder};
 use clb_protocol::{AttemptNo, TaskId, seed};
-use clb_store::Workload;
+use clb_store::{Batch, Workload};
 
 use super::commit::Release;
 use super::fetcher::{Due, Fetched};
+use super::inbox::Submitted;
 use super::term::Term;
 
 /// The loop turns twice a second at least; a longer pause means that this process was not run.
@@ -145,6 +146,53 @@ impl Term {
         self.pending.ride();
         if self.unshown.len() > MOST_UNSHOWN {
             self.show_notes();
+        }
+    }
+
+    /// Answers those who wait for a task that a batch has ended, where it is at hand.
+    pub(super) fn show_ended(&mut self, batch: &Batch) {
+        for change in &batch.changes {
+            let view = self.recent.take(change, |id| self.watchers.wait_for(id));
+            let Some(view) = view.map(Box::new) else { continue };
+            for watcher in self.watchers.take(view.id) {
+                let _ = watcher.send(Some(view.clone()));
+            }
+        }
+    }
+
+    /// Sends what waited for a batch that is on disk now.
+    pub(super) fn let_go(&mut self, releases: Vec<Release>, duplicates: &BTreeSet<TaskId>) {
+        let mut acks: BTreeMap<LinkNo, Vec<_>> = BTreeMap::new();
+        if releases.iter().any(|release| matches!(release, Release::Ended(_))) {
+            self.progress.send_modify(|count| *count += 1);
+        }
+        for release in releases {
+            match release {
+                Release::Submission { mut statuses, reply } => {
+                    for (id, status) in &mut statuses {
+                        if matches!(status, Submitted::Accepted(_)) && duplicates.contains(id) {
+                            *status = Submitted::Known;
+                        }
+                    }
+                    // A caller that hung up gets its answer when it asks again.
+                    drop(reply.send(statuses));
+                }
+                Release::Cancellation { receipts, reply } => drop(reply.send(Ok(receipts))),
+                Release::Pool { answer, reply } => drop(reply.send(Ok(answer))),
+                Release::Order { worker, reply } => drop(reply.send(Ok(worker.map(|worker| *worker)))),
+                Release::Fleet(action) => self.act(action),
+                Release::Ack(link, task, attempt) => acks.entry(link).or_default().push((task, attempt)),
+                Release::Ended(id) => {
+                    self.ending.remove(&id);
+                    self.followers.end(id);
+                    for watcher in self.watchers.take(id) {
+                        let _ = watcher.send(None);
+                    }
+                }
+            }
+        }
+        for (link, done) in acks {
+            self.links.send(link, WorkerOrder::Ack(done));
         }
     }
 

@@ -1,17 +1,17 @@
 //! One term, from the restored state until somebody else leads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clb_core::clock::Moment;
-use clb_core::input::{Input, LinkNo};
+use clb_core::input::Input;
 use clb_core::output::FleetAction;
 use clb_core::{Cluster, Config};
 use clb_protocol::api::TaskView;
 use clb_protocol::link::{ContainerIdentity, LogLine, Welcome, WorkerOrder};
 use clb_protocol::{ContainerNo, Epoch, TaskId};
-use clb_store::{Batch, Committer, Done, Member, Recovered, Store, StoreError};
+use clb_store::{Committer, Done, Member, Recovered, Store, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -20,7 +20,7 @@ use super::commit::{Pending, Release, accepted};
 use super::feed::{Cursor, Feed};
 use super::fetcher::Fetcher;
 use super::followers::Followers;
-use super::inbox::{Handle, Inbox, Submission, Submitted};
+use super::inbox::{Handle, Inbox, Submission};
 use super::keeper::Keeper;
 use super::links::Links;
 use super::logbook::Logbook;
@@ -350,52 +350,6 @@ impl Term {
         self.trouble = Some(reason);
         // Whether it is over is found out by the next commit.
         self.pending.hurry();
-    }
-
-    /// Answers those who wait for a task that a batch has ended, where it is at hand.
-    fn show_ended(&mut self, batch: &Batch) {
-        for change in &batch.changes {
-            let view = self.recent.take(change, |id| self.watchers.wait_for(id));
-            let Some(view) = view.map(Box::new) else { continue };
-            for watcher in self.watchers.take(view.id) {
-                let _ = watcher.send(Some(view.clone()));
-            }
-        }
-    }
-
-    fn let_go(&mut self, releases: Vec<Release>, duplicates: &BTreeSet<TaskId>) {
-        let mut acks: BTreeMap<LinkNo, Vec<_>> = BTreeMap::new();
-        if releases.iter().any(|release| matches!(release, Release::Ended(_))) {
-            self.progress.send_modify(|count| *count += 1);
-        }
-        for release in releases {
-            match release {
-                Release::Submission { mut statuses, reply } => {
-                    for (id, status) in &mut statuses {
-                        if matches!(status, Submitted::Accepted(_)) && duplicates.contains(id) {
-                            *status = Submitted::Known;
-                        }
-                    }
-                    // A caller that hung up gets its answer when it asks again.
-                    drop(reply.send(statuses));
-                }
-                Release::Cancellation { receipts, reply } => drop(reply.send(Ok(receipts))),
-                Release::Pool { answer, reply } => drop(reply.send(Ok(answer))),
-                Release::Order { worker, reply } => drop(reply.send(Ok(worker.map(|worker| *worker)))),
-                Release::Fleet(action) => self.act(action),
-                Release::Ack(link, task, attempt) => acks.entry(link).or_default().push((task, attempt)),
-                Release::Ended(id) => {
-                    self.ending.remove(&id);
-                    self.followers.end(id);
-                    for watcher in self.watchers.take(id) {
-                        let _ = watcher.send(None);
-                    }
-                }
-            }
-        }
-        for (link, done) in acks {
-            self.links.send(link, WorkerOrder::Ack(done));
-        }
     }
 }
 
