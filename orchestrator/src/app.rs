@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clb_engine::{Docker, EngineError, Myself, State};
 use clb_protocol::link::{ContainerIdentity, ContainerRole, Welcome};
 use clb_protocol::{ContainerId, Epoch, MemberName, Timestamp, seed};
 use clb_store::sqlite::SqliteStore;
@@ -16,7 +17,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::Serve;
 use crate::definitions::DefinitionError;
-use crate::docker::{Docker, EngineError, Myself, State};
 use crate::fleet::{Fleet, Members};
 use crate::follow::{Turn, wait_for_turn};
 use crate::leader::{Beginning, End, Keeper, Term};

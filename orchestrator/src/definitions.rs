@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use clb_core::config::Definition;
 use clb_core::input::RestoredPool;
 use clb_core::ports::{Reserved, overlap};
+use clb_engine::{PROGRAM_FOLDER, is_image_name};
 use clb_protocol::PoolName;
 use clb_protocol::api::PoolSource;
 use clb_protocol::pool::{PoolSpec, is_pool_name};
 use clb_protocol::task::{DEFAULT_POOL, FieldError};
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
-
-use crate::docker::{PROGRAM_FOLDER, is_image_name};
 
 /// Where the file is when nobody says otherwise.
 const DEFAULT_PATH: &str = "/etc/clb/clb.toml";

@@ -11,6 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use clb_core::lease::{self, LeaderSign, LeaseMove, Watch};
 use clb_door::show_token;
+use clb_engine::{Docker, State};
 use clb_protocol::link::{HEARTBEAT_MS, SILENCE_LIMIT_MS, StandbyHello, StandbyReport};
 use clb_protocol::{Epoch, Incarnation, MemberName};
 use clb_store::{Lease, StoreError};
@@ -24,7 +25,6 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::docker::{Docker, State};
 use crate::ndjson::line;
 use crate::node::{Node, Role};
 

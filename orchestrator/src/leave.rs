@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
+use clb_engine::Docker;
 use clb_store::Lease;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::docker::Docker;
 use crate::fleet;
 use crate::follow::read_lease;
 use crate::leader::{Handle, Message};

@@ -6,7 +6,6 @@ mod clock;
 mod config;
 mod database;
 mod definitions;
-mod docker;
 mod fleet;
 mod follow;
 mod http;

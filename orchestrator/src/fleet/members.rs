@@ -11,6 +11,7 @@ use std::sync::Arc;
 use clb_core::clock::Moment;
 use clb_core::fleet::{Fall, revive_at};
 use clb_core::input::ProbeAnswer;
+use clb_engine::{Blueprint, Docker, Role, Seen, State};
 use clb_protocol::api::Role as MemberRole;
 use clb_protocol::{ContainerId, MemberName};
 use clb_store::Member;
@@ -19,7 +20,6 @@ use tokio::time::sleep;
 use super::News;
 use super::workers::probe;
 use crate::clock;
-use crate::docker::{Blueprint, Docker, Role, Seen, State};
 use crate::node::Node;
 
 type Job = Pin<Box<dyn Future<Output = News> + Send>>;

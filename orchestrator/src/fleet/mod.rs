@@ -17,6 +17,9 @@ use clb_core::build::Build;
 use clb_core::clock::Moment;
 use clb_core::input::{Input, SeenWorker};
 use clb_core::output::FleetAction;
+use clb_engine::{
+    Blueprint, Docker, EngineError, Event, Myself, Program, Role, Seen, State, What, WorkerPlan,
+};
 use clb_protocol::api::Role as MemberRole;
 use clb_protocol::pool::PoolSpec;
 use clb_protocol::{ContainerId, MemberName, PoolVersion, WorkerId};
@@ -26,9 +29,6 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
-use crate::docker::{
-    Blueprint, Docker, EngineError, Event, Myself, Program, Role, Seen, State, What, WorkerPlan,
-};
 use crate::leader::{Handle, Message};
 use crate::node::Node;
 

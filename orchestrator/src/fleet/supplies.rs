@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clb_core::build::{Build, Builds};
+use clb_engine::{Docker, EngineError, Role, Seen};
 use clb_protocol::ContainerId;
 use clb_protocol::pool::PoolSpec;
 use futures::StreamExt;
@@ -15,7 +16,6 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use tokio::time::Instant;
 
-use crate::docker::{Docker, EngineError, Role, Seen};
 use crate::node::Node;
 
 /// How often a pull says how far it is.

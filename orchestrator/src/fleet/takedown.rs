@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use clb_engine::{Docker, EngineError, Role, Seen};
 use clb_protocol::ContainerId;
 use futures::StreamExt;
 use tokio::time::{sleep, timeout};
-
-use crate::docker::{Docker, EngineError, Role, Seen};
 
 /// How many containers are removed at once. One takes about 2 s, nearly all of it a wait for the kernel: 40 take
 /// 23 s four at a time, 11 s eight at a time and 5 s together.

@@ -6,13 +6,13 @@ use std::time::Duration;
 use clb_core::fleet::{End, Remains};
 use clb_core::input::{Input, ProbeAnswer};
 use clb_door::show_token;
+use clb_engine::{Docker, EngineError, Program, Role, State, WorkerPlan};
 use clb_protocol::{ContainerId, WorkerId};
 use http_body_util::Empty;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::supplies::Supplies;
-use crate::docker::{Docker, EngineError, Program, Role, State, WorkerPlan};
 use crate::leader::{Handle, Message};
 
 /// How many of a dead container's last lines are kept.

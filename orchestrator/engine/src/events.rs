@@ -14,8 +14,8 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::list::{CLUSTER, Role};
-use super::{Docker, EngineError};
+use crate::list::{CLUSTER, Role};
+use crate::{Docker, EngineError};
 
 /// An engine that hangs leaves the stream silent, so it is asked beside it.
 const PING_EVERY: Duration = Duration::from_secs(3);
@@ -26,7 +26,7 @@ const ACTIONS: [&str; 4] = ["start", "die", "kill", "destroy"];
 
 /// What the engine says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// The stream is open: list now. Comes first, and again after every gap.
     Resync,
     /// Something happened to a container.
@@ -35,18 +35,18 @@ pub(crate) enum Event {
 
 /// Something that happened to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ContainerEvent {
+pub struct ContainerEvent {
     /// The container's full id.
-    pub(crate) id: ContainerId,
+    pub id: ContainerId,
     /// What it is.
-    pub(crate) role: Role,
+    pub role: Role,
     /// What happened.
-    pub(crate) what: What,
+    pub what: What,
 }
 
 /// What can happen to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub enum What {
     /// Its process began.
     Started,
     /// Its process ended.
@@ -62,7 +62,8 @@ pub(crate) enum What {
 
 impl Docker {
     /// Forwards the engine's events to `news` until nobody receives them any more.
-    pub(crate) fn watch(&self, news: mpsc::UnboundedSender<Event>) -> JoinHandle<()> {
+    #[must_use]
+    pub fn watch(&self, news: mpsc::UnboundedSender<Event>) -> JoinHandle<()> {
         let watcher = Watcher { docker: self.clone(), news, last_nanos: None, undecodable: 0, away: false };
         tokio::spawn(watcher.run())
     }

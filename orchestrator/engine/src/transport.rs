@@ -15,10 +15,10 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::UnixStream;
 
-use super::EngineError;
+use crate::EngineError;
 
 /// Where the engine is when nobody says otherwise.
-pub(super) const DEFAULT_ADDRESS: &str = "unix:///var/run/docker.sock";
+pub(crate) const DEFAULT_ADDRESS: &str = "unix:///var/run/docker.sock";
 
 /// Connections kept open between calls.
 const IDLE_CONNECTIONS: usize = 8;
@@ -27,7 +27,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const TIMEOUT_SECONDS: u64 = 10;
 
 /// A client for the engine at `unix://PATH`, `tcp://HOST:PORT` or `http://HOST:PORT`. Nothing is sent.
-pub(super) fn client(address: &str) -> Result<bollard::Docker, EngineError> {
+pub(crate) fn client(address: &str) -> Result<bollard::Docker, EngineError> {
     let made = if let Some(path) = address.strip_prefix("unix://") {
         over_socket(PathBuf::from(path))
     } else if address.starts_with("tcp://") || address.starts_with("http://") {

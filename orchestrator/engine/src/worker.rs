@@ -11,53 +11,53 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 use clb_protocol::pool::Mount as PoolMount;
 use clb_protocol::{ContainerId, PoolVersion, WorkerId};
 
-use super::list::{CLUSTER, GENERATION, POOL, PORT, ROLE, SLOT, VERSION};
-use super::supplies::{PROGRAM, program_mount};
-use super::{Docker, EngineError, PATIENT, names, within};
+use crate::list::{CLUSTER, GENERATION, POOL, PORT, ROLE, SLOT, VERSION};
+use crate::supplies::{PROGRAM, program_mount};
+use crate::{Docker, EngineError, PATIENT, names, within};
 
 const TMP: &str = "rw,noexec,nosuid,nodev,size=16m,mode=1777";
 /// The part of a worker's memory that its `/tmp` may hold, where programs of foreign images work.
 const TMP_SHARE: u64 = 4;
 /// Everything that makes a worker's container.
 #[derive(Clone, Debug)]
-pub(crate) struct WorkerPlan {
+pub struct WorkerPlan {
     /// Which slot of which pool, and which container there.
-    pub(crate) worker: WorkerId,
+    pub worker: WorkerId,
     /// What it is made of, as a fingerprint.
-    pub(crate) version: PoolVersion,
+    pub version: PoolVersion,
     /// The image's name.
-    pub(crate) image: String,
+    pub image: String,
     /// Where the worker's program is.
-    pub(crate) program: Program,
+    pub program: Program,
     /// As whom it runs.
-    pub(crate) user: String,
+    pub user: String,
     /// Folders of the host.
-    pub(crate) mounts: Vec<PoolMount>,
+    pub mounts: Vec<PoolMount>,
     /// Whether the container's own files are read-only.
-    pub(crate) read_only: bool,
+    pub read_only: bool,
     /// The network to be on; the engine's default where there is none.
-    pub(crate) network: Option<String>,
+    pub network: Option<String>,
     /// Whether that is the one without a way out.
-    pub(crate) is_inside: bool,
+    pub is_inside: bool,
     /// `NAME=VALUE`.
-    pub(crate) env: Vec<String>,
+    pub env: Vec<String>,
     /// The port that it listens on inside.
-    pub(crate) port: u16,
+    pub port: u16,
     /// The port on 127.0.0.1 of the host, where it has one.
-    pub(crate) host_port: Option<u16>,
+    pub host_port: Option<u16>,
     /// Its memory limit, swap included.
-    pub(crate) memory_bytes: u64,
+    pub memory_bytes: u64,
     /// Its share of the machine in cores; more than the machine has counts as all of them.
-    pub(crate) cpus: f64,
+    pub cpus: f64,
     /// How many processes and threads it may have.
-    pub(crate) pids: u32,
+    pub pids: u32,
     /// How long it may take to end once it is asked to.
-    pub(crate) stop_grace: Duration,
+    pub stop_grace: Duration,
 }
 
 /// Where a worker's program is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Program {
+pub enum Program {
     /// In the image, which starts it by itself.
     Bundled,
     /// In this volume; the image is any.
@@ -66,17 +66,18 @@ pub(crate) enum Program {
 
 impl Docker {
     /// The name of a worker's container, shared by all generations of its slot.
-    pub(crate) fn worker_container_name(&self, worker: &WorkerId) -> String {
+    #[must_use]
+    pub fn worker_container_name(&self, worker: &WorkerId) -> String {
         format!("{}-{}", self.cluster, worker.name())
     }
 
     /// Makes a worker's container; it does not run yet.
-    pub(crate) async fn create_worker(&self, plan: &WorkerPlan) -> Result<ContainerId, EngineError> {
+    pub async fn create_worker(&self, plan: &WorkerPlan) -> Result<ContainerId, EngineError> {
         let body = body(&self.cluster, plan, self.machine_cpus().await?);
         self.create(&self.worker_container_name(&plan.worker), body).await
     }
 
-    pub(super) async fn create(
+    pub(crate) async fn create(
         &self,
         name: &str,
         body: ContainerCreateBody,
@@ -260,8 +261,6 @@ mod tests {
     fn labels_say_whose_container_it_is() {
         let labels = labels("clb", &plan());
         assert_eq!(labels[SLOT], "2");
-        assert!(
-            matches!(super::super::Role::of(&labels), super::super::Role::Worker(w) if w == plan().worker)
-        );
+        assert!(matches!(crate::Role::of(&labels), crate::Role::Worker(w) if w == plan().worker));
     }
 }

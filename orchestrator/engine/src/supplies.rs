@@ -17,12 +17,12 @@ use bytes::Bytes;
 use clb_protocol::ContainerId;
 use futures::{Stream, StreamExt};
 
-use super::list::{CLUSTER, ROLE};
-use super::{Docker, EngineError, PATIENT, QUICK, names, within};
+use crate::list::{CLUSTER, ROLE};
+use crate::{Docker, EngineError, PATIENT, QUICK, names, within};
 
 /// Where the worker's program is in containers of foreign images.
-pub(crate) const PROGRAM_FOLDER: &str = "/.clb";
-pub(super) const PROGRAM: &str = "/.clb/clb-worker";
+pub const PROGRAM_FOLDER: &str = "/.clb";
+pub(crate) const PROGRAM: &str = "/.clb/clb-worker";
 const PROGRAM_NAME: &str = "clb-worker";
 /// How long a registry may say nothing.
 const PULL_SILENCE: Duration = Duration::from_mins(2);
@@ -31,7 +31,7 @@ const SMALL_ARCHIVE_BYTES: usize = 2_048;
 
 impl Docker {
     /// The id of the image that has this name now; `None` when none on this machine has.
-    pub(crate) async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
+    pub async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
         match within(QUICK, self.quick.inspect_image(names::image(image)?)).await {
             Ok(found) => found.id.map(Some).ok_or_else(|| EngineError::unreadable("an image without id")),
             Err(EngineError::NotFound { .. } | EngineError::ImageMissing { .. }) => Ok(None),
@@ -40,10 +40,7 @@ impl Docker {
     }
 
     /// Pulls an image; gives what the engine says meanwhile.
-    pub(crate) fn pull(
-        &self,
-        image: &str,
-    ) -> Result<impl Stream<Item = Result<Layer, EngineError>>, EngineError> {
+    pub fn pull(&self, image: &str) -> Result<impl Stream<Item = Result<Layer, EngineError>>, EngineError> {
         let image = names::image(image)?;
         let mut options = CreateImageOptionsBuilder::default().from_image(image);
         // Without a tag the engine pulls all there are.
@@ -64,7 +61,7 @@ impl Docker {
     }
 
     /// Whether there is a volume of this name.
-    pub(crate) async fn has_volume(&self, volume: &str) -> Result<bool, EngineError> {
+    pub async fn has_volume(&self, volume: &str) -> Result<bool, EngineError> {
         match within(QUICK, self.quick.inspect_volume(names::container(volume)?)).await {
             Ok(_) => Ok(true),
             Err(EngineError::NotFound { .. }) => Ok(false),
@@ -74,7 +71,7 @@ impl Docker {
 
     /// Sees to the volume that has the worker's program; says whether that was missing. `image` is on
     /// this machine; a container of it that never runs carries the program there.
-    pub(crate) async fn fill_program_volume(
+    pub async fn fill_program_volume(
         &self,
         volume: &str,
         image: &str,
@@ -119,7 +116,7 @@ impl Docker {
     }
 
     /// Removes every volume that has a worker's program for this cluster.
-    pub(crate) async fn remove_program_volumes(&self) -> Result<(), EngineError> {
+    pub async fn remove_program_volumes(&self) -> Result<(), EngineError> {
         let labels = vec![format!("{CLUSTER}={}", self.cluster), format!("{ROLE}=program")];
         let options =
             ListVolumesOptionsBuilder::default().filters(&HashMap::from([("label", labels)])).build();
@@ -133,12 +130,13 @@ impl Docker {
     }
 
     /// The network of the workers that are to reach the orchestrators and nobody else.
-    pub(crate) fn inside_network(&self) -> String {
+    #[must_use]
+    pub fn inside_network(&self) -> String {
         inside_network(&self.cluster)
     }
 
     /// Makes that network where it is missing.
-    pub(crate) async fn make_inside_network(&self) -> Result<(), EngineError> {
+    pub async fn make_inside_network(&self) -> Result<(), EngineError> {
         let name = self.inside_network();
         let known = self.quick.inspect_network(names::container(&name)?, None::<InspectNetworkOptions>);
         match within(QUICK, known).await {
@@ -157,7 +155,7 @@ impl Docker {
     }
 
     /// Puts an orchestrator's container on that network, under the name that workers are told.
-    pub(crate) async fn join_inside_network(
+    pub async fn join_inside_network(
         &self,
         container: &ContainerId,
         alias: Option<&str>,
@@ -178,7 +176,7 @@ impl Docker {
     }
 
     /// Takes these containers off that network and removes it, where there is one.
-    pub(crate) async fn remove_inside_network(&self, on_it: &[ContainerId]) -> Result<(), EngineError> {
+    pub async fn remove_inside_network(&self, on_it: &[ContainerId]) -> Result<(), EngineError> {
         let name = self.inside_network();
         let name = names::container(&name)?;
         for container in on_it {
@@ -199,23 +197,24 @@ fn own_labels(cluster: &str, role: &str) -> HashMap<String, String> {
 
 /// What the engine says while it pulls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Layer {
+pub struct Layer {
     /// Which part of the image.
-    pub(crate) id: Option<String>,
+    pub id: Option<String>,
     /// What it does with it.
-    pub(crate) status: String,
+    pub status: String,
 }
 
-pub(super) fn inside_network(cluster: &str) -> String {
+pub(crate) fn inside_network(cluster: &str) -> String {
     format!("{cluster}-inside")
 }
 
 /// Whether a text can be the name of an image; others would ask for something else than an image.
-pub(crate) fn is_image_name(name: &str) -> bool {
+#[must_use]
+pub fn is_image_name(name: &str) -> bool {
     names::image(name).is_ok()
 }
 
-pub(super) fn program_mount(cluster: &str, volume: &str, read_only: bool) -> Mount {
+pub(crate) fn program_mount(cluster: &str, volume: &str, read_only: bool) -> Mount {
     // The engine makes a volume that is missing, and makes it empty: that one must be known as ours too.
     let options = MountVolumeOptions {
         no_copy: Some(true),

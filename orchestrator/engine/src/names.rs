@@ -1,10 +1,10 @@
 //! Checks of names before they become parts of the engine's URLs: bollard does not escape them, and
 //! `../images/x` would ask another endpoint.
 
-use super::EngineError;
+use crate::EngineError;
 
 /// Passes the name or id of a container, a network or a cluster.
-pub(super) fn container(name: &str) -> Result<&str, EngineError> {
+pub(crate) fn container(name: &str) -> Result<&str, EngineError> {
     let mut bytes = name.bytes();
     let starts_well = bytes.next().is_some_and(|first| first.is_ascii_alphanumeric());
     if starts_well && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
@@ -15,7 +15,7 @@ pub(super) fn container(name: &str) -> Result<&str, EngineError> {
 }
 
 /// Passes the name of an image, as `registry:5000/folder/name:tag` or `name@sha256:digest`.
-pub(super) fn image(name: &str) -> Result<&str, EngineError> {
+pub(crate) fn image(name: &str) -> Result<&str, EngineError> {
     let is_part = |part: &str| {
         let starts_well = part.starts_with(|first: char| first.is_ascii_alphanumeric());
         starts_well && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-:@".contains(&byte))

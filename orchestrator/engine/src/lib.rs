@@ -1,8 +1,8 @@
 //! The edge to the Docker Engine: does what it is told and reports what it sees.
 //!
-//! The only place that names bollard; everything that leaves it is a type of its own. Nothing is
+//! The only package that knows bollard; everything that leaves it is a type of its own. Nothing is
 //! decided here: what to do with a dead container, when to try again and how to judge an end is the
-//! core's.
+//! core's, and asking for it is the orchestrator's (`fleet/`).
 
 mod container;
 mod error;
@@ -21,12 +21,13 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-pub(crate) use error::EngineError;
-pub(crate) use events::{Event, What};
-pub(crate) use list::{Role, Seen, State};
-pub(crate) use myself::{Blueprint, Myself};
-pub(crate) use supplies::{PROGRAM_FOLDER, is_image_name};
-pub(crate) use worker::{Program, WorkerPlan};
+pub use container::Inspection;
+pub use error::EngineError;
+pub use events::{ContainerEvent, Event, What};
+pub use list::{Role, Seen, State};
+pub use myself::{Blueprint, Myself, Published};
+pub use supplies::{Layer, PROGRAM_FOLDER, is_image_name};
+pub use worker::{Program, WorkerPlan};
 
 /// The longest that a call may take which only reads.
 const QUICK: Duration = Duration::from_secs(10);
@@ -37,7 +38,7 @@ const PATIENT: Duration = Duration::from_mins(1);
 /// A handle to the engine, cheap to clone. It can be made before the engine is there: every call
 /// then gives [`EngineError::Unreachable`] until it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Docker {
+pub struct Docker {
     quick: bollard::Docker,
     patient: bollard::Docker,
     cluster: Arc<str>,
@@ -48,7 +49,7 @@ pub(crate) struct Docker {
 impl Docker {
     /// A handle for the containers of `cluster`, to the engine that `DOCKER_HOST` names or else to the
     /// one behind `/var/run/docker.sock`. Nothing is sent yet.
-    pub(crate) fn connect(cluster: &str) -> Result<Self, EngineError> {
+    pub fn connect(cluster: &str) -> Result<Self, EngineError> {
         let address = std::env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty());
         Self::connect_to(address.as_deref().unwrap_or(transport::DEFAULT_ADDRESS), cluster)
     }
@@ -66,7 +67,7 @@ impl Docker {
     }
 
     /// Whether the engine answers.
-    pub(crate) async fn ping(&self) -> Result<(), EngineError> {
+    async fn ping(&self) -> Result<(), EngineError> {
         within(QUICK, self.quick.ping()).await.map(drop)
     }
 

@@ -11,7 +11,7 @@ use bollard::models::{
 use clb_protocol::ContainerId;
 use serde::{Deserialize, Serialize};
 
-use super::{Docker, EngineError, PATIENT, names, within};
+use crate::{Docker, EngineError, PATIENT, names, within};
 
 /// Digits of a container's short id, which is its default host name.
 const SHORT_ID: usize = 12;
@@ -19,35 +19,35 @@ const LONGEST_GRACE: Duration = Duration::from_hours(1);
 
 /// This process's own container.
 #[derive(Clone, Debug)]
-pub(crate) struct Myself {
+pub struct Myself {
     /// Its full id.
-    pub(crate) id: ContainerId,
+    pub id: ContainerId,
     /// The network for the workers: a user's own, where names resolve, before the engine's default.
-    pub(crate) worker_network: Option<String>,
+    pub worker_network: Option<String>,
     /// Its ports on the host.
-    pub(crate) published: Vec<Published>,
+    pub published: Vec<Published>,
     /// How long the engine waits for its end before it kills it, where that is said of this container. What a
     /// `docker stop --time` says, nobody is told.
-    pub(crate) stop_grace: Option<Duration>,
+    pub stop_grace: Option<Duration>,
     /// How to make it again.
-    pub(crate) blueprint: Blueprint,
+    pub blueprint: Blueprint,
 }
 
 /// A port of a container on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Published {
+pub struct Published {
     /// The port inside.
-    pub(crate) port: u16,
+    pub port: u16,
     /// The host's address; unspecified (0.0.0.0) for all of them.
-    pub(crate) host_ip: IpAddr,
+    pub host_ip: IpAddr,
     /// The host's port.
-    pub(crate) host_port: u16,
+    pub host_port: u16,
 }
 
 /// Everything that makes a container again after it was removed. It holds the environment, secrets
 /// included: keep it where they are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Blueprint {
+pub struct Blueprint {
     name: String,
     body: ContainerCreateBody,
     /// Beyond the first, which is in the body: old engines take only one there.
@@ -56,7 +56,7 @@ pub(crate) struct Blueprint {
 
 impl Docker {
     /// This process's own container; `None` when it runs in none of this engine's.
-    pub(crate) async fn whoami(&self) -> Result<Option<Myself>, EngineError> {
+    pub async fn whoami(&self) -> Result<Option<Myself>, EngineError> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let by_hostname = || id_from_hostname(hostname.trim()).map(ContainerId::from);
@@ -69,14 +69,14 @@ impl Docker {
     }
 
     /// How to make another orchestrator's container again.
-    pub(crate) async fn blueprint_of(&self, id: &ContainerId) -> Result<Blueprint, EngineError> {
+    pub async fn blueprint_of(&self, id: &ContainerId) -> Result<Blueprint, EngineError> {
         let container = self.inspect_raw(id.as_str()).await?;
         blueprint(container)
             .ok_or_else(|| EngineError::unreadable("a container without id, name or configuration"))
     }
 
     /// Makes a removed container again and starts it.
-    pub(crate) async fn recreate(&self, blueprint: &Blueprint) -> Result<ContainerId, EngineError> {
+    pub async fn recreate(&self, blueprint: &Blueprint) -> Result<ContainerId, EngineError> {
         let id = self.create(&blueprint.name, blueprint.body.clone()).await?;
         for (network, endpoint) in &blueprint.more_networks {
             let request =
@@ -91,7 +91,8 @@ impl Docker {
 
 impl Blueprint {
     /// The name of the container that it makes.
-    pub(crate) fn name(&self) -> &str {
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.name
     }
 }
@@ -131,7 +132,7 @@ fn stop_grace(seconds: i64) -> Duration {
 }
 
 fn worker_network(cluster: &str, networks: &[String]) -> Option<String> {
-    let inside = super::supplies::inside_network(cluster);
+    let inside = crate::supplies::inside_network(cluster);
     let is_own = |name: &&String| !matches!(name.as_str(), "bridge" | "host" | "none") && **name != inside;
     let cluster_wide = networks.iter().find(|name| *name == cluster);
     let chosen = cluster_wide.or_else(|| networks.iter().find(is_own));

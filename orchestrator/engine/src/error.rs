@@ -6,7 +6,7 @@ use bollard::errors::Error as Bollard;
 
 /// Why the engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum EngineError {
+pub enum EngineError {
     /// The engine's or its operator's: it is not running, or the socket is not mounted or not ours to
     /// open. Trying again helps once it is back.
     #[error("cannot reach the Docker engine: is it running, and may this user open its socket? ({source})")]
@@ -88,17 +88,18 @@ pub(crate) enum EngineError {
 
 impl EngineError {
     /// Whether the engine is away or hangs, so that nothing is known of what was asked for.
-    pub(crate) fn is_absence(&self) -> bool {
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut)
     }
 
     /// No error when the cluster is being taken down.
-    pub(crate) fn unless_taken_down(self) -> Result<(), Self> {
+    pub fn unless_taken_down(self) -> Result<(), Self> {
         if matches!(self, Self::TakenDown) { Ok(()) } else { Err(self) }
     }
 
     /// Something that the engine answered and that cannot be understood.
-    pub(super) fn unreadable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn unreadable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Other { source: source.into() }
     }
 }

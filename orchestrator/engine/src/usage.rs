@@ -6,13 +6,13 @@ use clb_protocol::ContainerId;
 use clb_protocol::api::Usage;
 use futures::{Stream, StreamExt, stream};
 
-use super::{Docker, names};
+use crate::{Docker, names};
 
 impl Docker {
     /// A sample a second. The engine measures once a second whatever is asked, so hold one stream per
     /// container. It is silent while the container does not run, and ends when that is removed, when the
     /// engine goes away and when a sample cannot be read.
-    pub(crate) fn usage(&self, id: &ContainerId) -> impl Stream<Item = Usage> + Send + use<> {
+    pub fn usage(&self, id: &ContainerId) -> impl Stream<Item = Usage> + Send + use<> {
         let options = StatsOptionsBuilder::default().stream(true).build();
         let samples = names::container(id.as_str()).ok().map(|id| self.quick.stats(id, Some(options)));
         stream::iter(samples)
@@ -25,7 +25,7 @@ impl Docker {
 /// `None` for the first sample, which has nothing to compare with, and for the sample of zeros that the
 /// engine gives of a container that does not run.
 fn usage(sample: &ContainerStatsResponse) -> Option<Usage> {
-    let at = super::container::moment(sample.read.as_deref()?)?;
+    let at = crate::container::moment(sample.read.as_deref()?)?;
     Some(Usage {
         at,
         cpu_percent: cpu_percent(sample.cpu_stats.as_ref()?, sample.precpu_stats.as_ref()?)?,

@@ -9,21 +9,21 @@ use bollard::models::{
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use clb_protocol::{ContainerId, MemberName, PoolVersion, SlotNo, WorkerId};
 
-use super::supplies::PROGRAM_FOLDER;
-use super::{Docker, EngineError, QUICK, within};
+use crate::supplies::PROGRAM_FOLDER;
+use crate::{Docker, EngineError, QUICK, within};
 
-pub(super) const CLUSTER: &str = "clb.cluster";
-pub(super) const ROLE: &str = "clb.role";
+pub(crate) const CLUSTER: &str = "clb.cluster";
+pub(crate) const ROLE: &str = "clb.role";
 const MEMBER: &str = "clb.member";
-pub(super) const POOL: &str = "clb.pool";
-pub(super) const SLOT: &str = "clb.slot";
-pub(super) const GENERATION: &str = "clb.generation";
-pub(super) const VERSION: &str = "clb.version";
-pub(super) const PORT: &str = "clb.port";
+pub(crate) const POOL: &str = "clb.pool";
+pub(crate) const SLOT: &str = "clb.slot";
+pub(crate) const GENERATION: &str = "clb.generation";
+pub(crate) const VERSION: &str = "clb.version";
+pub(crate) const PORT: &str = "clb.port";
 
 /// What a container of the cluster is, by its labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// Runs tasks.
     Worker(WorkerId),
     /// Leads or stands by.
@@ -39,7 +39,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    pub(super) fn of<S: BuildHasher>(labels: &HashMap<String, String, S>) -> Self {
+    pub(crate) fn of<S: BuildHasher>(labels: &HashMap<String, String, S>) -> Self {
         let label = |name: &str| labels.get(name).map(String::as_str);
         let read = match label(ROLE) {
             Some("worker") => worker(label).map(Self::Worker),
@@ -63,7 +63,7 @@ fn worker<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<WorkerId> {
 
 /// Where a container stands, in the engine's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     /// Made and not started.
     Created,
     /// Its process runs.
@@ -82,12 +82,14 @@ pub(crate) enum State {
 
 impl State {
     /// Whether it has a process, or is about to have one again.
-    pub(crate) fn runs(self) -> bool {
+    #[must_use]
+    pub fn runs(self) -> bool {
         matches!(self, Self::Running | Self::Paused | Self::Restarting)
     }
 
     /// Whether its process has ended, or the container could not even be removed.
-    pub(crate) fn has_ended(self) -> bool {
+    #[must_use]
+    pub fn has_ended(self) -> bool {
         matches!(self, Self::Exited | Self::Dead)
     }
 }
@@ -116,37 +118,38 @@ state_from!(ContainerSummaryStateEnum, ContainerStateStatusEnum);
 
 /// A container of the cluster, running or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// Its full id.
-    pub(crate) id: ContainerId,
+    pub id: ContainerId,
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// What it is.
-    pub(crate) role: Role,
+    pub role: Role,
     /// What a worker is made of; 0 where that is not said.
-    pub(crate) version: PoolVersion,
+    pub version: PoolVersion,
     /// The id of its image.
-    pub(crate) image: Option<String>,
+    pub image: Option<String>,
     /// The volume with the worker's program, where it has one.
-    pub(crate) program: Option<String>,
+    pub program: Option<String>,
     /// Where a worker listens inside, where that is said.
-    pub(crate) port: Option<u16>,
+    pub port: Option<u16>,
     /// The port on the host, of one that runs and has one.
-    pub(crate) published: Option<u16>,
+    pub published: Option<u16>,
     /// Where it stands.
-    pub(crate) state: State,
+    pub state: State,
 }
 
 impl Seen {
     /// Whether it is the container of the orchestrator with this name.
-    pub(crate) fn is_orchestrator(&self, name: &MemberName) -> bool {
+    #[must_use]
+    pub fn is_orchestrator(&self, name: &MemberName) -> bool {
         matches!(&self.role, Role::Orchestrator(it) if it == name)
     }
 }
 
 impl Docker {
     /// All containers of the cluster, stopped ones too.
-    pub(crate) async fn list(&self) -> Result<Vec<Seen>, EngineError> {
+    pub async fn list(&self) -> Result<Vec<Seen>, EngineError> {
         let filters = HashMap::from([("label", vec![format!("{CLUSTER}={}", self.cluster)])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let found = within(QUICK, self.quick.list_containers(Some(options))).await?;

@@ -11,34 +11,34 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
-use super::list::{Role, State};
-use super::{Docker, EngineError, PATIENT, QUICK, names, within};
+use crate::list::{Role, State};
+use crate::{Docker, EngineError, PATIENT, QUICK, names, within};
 
 /// The longest line that [`Docker::last_lines`] gives, in characters.
 const LONGEST_LINE: usize = 2_000;
 
 /// What the engine knows of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Inspection {
+pub struct Inspection {
     /// Its full id.
-    pub(crate) id: ContainerId,
+    pub id: ContainerId,
     /// What it is.
-    pub(crate) role: Role,
+    pub role: Role,
     /// Where it stands.
-    pub(crate) state: State,
+    pub state: State,
     /// How its process ended, once it has.
-    pub(crate) exit_code: Option<i64>,
+    pub exit_code: Option<i64>,
     /// Whether the kernel killed a process in it over its memory limit.
-    pub(crate) oom_killed: bool,
+    pub oom_killed: bool,
     /// When its process last ended.
-    pub(crate) finished_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
     /// Its memory limit, where it has one.
-    pub(crate) memory_limit_bytes: Option<u64>,
+    pub memory_limit_bytes: Option<u64>,
 }
 
 impl Docker {
     /// Starts a container; does nothing when it runs.
-    pub(crate) async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
+    pub async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
         let name = names::container(id.as_str())?;
         let _turn = self.making.turn().await?;
         let start = self.patient.start_container(name, None::<StartContainerOptions>);
@@ -46,27 +46,23 @@ impl Docker {
     }
 
     /// Looks at a container.
-    pub(crate) async fn inspect(&self, id: &ContainerId) -> Result<Inspection, EngineError> {
+    pub async fn inspect(&self, id: &ContainerId) -> Result<Inspection, EngineError> {
         self.inspect_by_name(id.as_str()).await
     }
 
     /// Looks at the container that has a name.
-    pub(crate) async fn inspect_by_name(&self, name: &str) -> Result<Inspection, EngineError> {
+    pub async fn inspect_by_name(&self, name: &str) -> Result<Inspection, EngineError> {
         inspection(self.inspect_raw(name).await?)
             .ok_or_else(|| EngineError::unreadable("a container without id or state"))
     }
 
-    pub(super) async fn inspect_raw(&self, name: &str) -> Result<ContainerInspectResponse, EngineError> {
+    pub(crate) async fn inspect_raw(&self, name: &str) -> Result<ContainerInspectResponse, EngineError> {
         let name = names::container(name)?;
         within(QUICK, self.quick.inspect_container(name, None::<InspectContainerOptions>)).await
     }
 
     /// The last `count` lines that a container wrote to its standard output and error.
-    pub(crate) async fn last_lines(
-        &self,
-        id: &ContainerId,
-        count: usize,
-    ) -> Result<Vec<String>, EngineError> {
+    pub async fn last_lines(&self, id: &ContainerId, count: usize) -> Result<Vec<String>, EngineError> {
         let tail = count.to_string();
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail).build();
         let output = self.quick.logs(names::container(id.as_str())?, Some(options)).try_collect::<Vec<_>>();
@@ -74,14 +70,14 @@ impl Docker {
     }
 
     /// Sends a signal, by name (`SIGKILL`) or number.
-    pub(crate) async fn kill(&self, id: &ContainerId, signal: &str) -> Result<(), EngineError> {
+    pub async fn kill(&self, id: &ContainerId, signal: &str) -> Result<(), EngineError> {
         let options = KillContainerOptionsBuilder::default().signal(signal).build();
         within(PATIENT, self.patient.kill_container(names::container(id.as_str())?, Some(options))).await
     }
 
     /// Kills and removes a container and returns when it is gone, also when it was gone before or
     /// somebody else is removing it.
-    pub(crate) async fn remove_forced(&self, id: &ContainerId) -> Result<(), EngineError> {
+    pub async fn remove_forced(&self, id: &ContainerId) -> Result<(), EngineError> {
         let name = names::container(id.as_str())?;
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match within(PATIENT, self.patient.remove_container(name, Some(options))).await {
@@ -124,7 +120,7 @@ fn inspection(container: ContainerInspectResponse) -> Option<Inspection> {
 }
 
 /// The engine writes the year 1 for "never".
-pub(super) fn moment(text: &str) -> Option<Timestamp> {
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
     let at = Timestamp::deserialize(StrDeserializer::<ValueError>::new(text)).ok()?;
     (at.0 > 0).then_some(at)
 }

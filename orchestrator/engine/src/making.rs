@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Docker, EngineError};
+use crate::{Docker, EngineError};
 
 /// How many things are made at once. The engine is no faster with more, and has to finish all that it took.
 const AT_ONCE: u32 = 16;
 
 #[derive(Debug)]
-pub(super) struct Making {
+pub(crate) struct Making {
     turns: Semaphore,
     is_over: AtomicBool,
 }
@@ -23,7 +23,7 @@ impl Default for Making {
 }
 
 impl Making {
-    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, EngineError> {
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, EngineError> {
         let turn = self.turns.acquire().await.map_err(|_| EngineError::TakenDown)?;
         if self.is_over.load(Ordering::SeqCst) { Err(EngineError::TakenDown) } else { Ok(turn) }
     }
@@ -37,7 +37,7 @@ impl Making {
 
 impl Docker {
     /// From now on nothing is made or started. Returns once everything is there that was being made.
-    pub(crate) async fn make_no_more(&self) {
+    pub async fn make_no_more(&self) {
         self.making.end().await;
     }
 }
