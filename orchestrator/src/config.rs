@@ -31,7 +31,7 @@ pub(crate) enum Command {
     /// Lead the cluster, or stand by
     Serve(Box<Serve>),
     /// Serve the stored data, the logs of all containers and backups
-    Database(Database),
+    Database(clb_database::Options),
     /// Check that the orchestrator or database at an address is up; exits with 0 or 1
     Healthcheck {
         /// Address it listens on
@@ -156,34 +156,6 @@ pub(crate) struct Serve {
     /// Port of the client, for log messages and reserved for it
     #[arg(long, env = "CLB_CLIENT_PORT", default_value_t = 3001)]
     pub(crate) client_port: u16,
-    /// Log level: error, warn, info, debug, trace
-    #[arg(long, env = "CLB_LOG", default_value = "info")]
-    pub(crate) log: String,
-}
-
-/// The options of `database`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Database {
-    /// Address to listen on
-    #[arg(long, env = "CLB_LISTEN", default_value = "127.0.0.1:3003")]
-    pub(crate) listen: SocketAddr,
-    /// Database file shared by all orchestrators; it is only read
-    #[arg(long, env = "CLB_STORE", default_value = "/data/clb.db")]
-    pub(crate) store: PathBuf,
-    /// Cluster name
-    #[arg(long, env = "CLB_CLUSTER", default_value = "clb")]
-    pub(crate) cluster: String,
-    /// Base URLs of the orchestrators, separated by commas; its log lines go to the leader
-    #[arg(
-        long = "url",
-        env = "CLB_URL",
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:3002,http://127.0.0.1:3012"
-    )]
-    pub(crate) urls: Vec<String>,
-    /// Token that callers must send
-    #[arg(long, env = "CLB_TOKEN", hide_env_values = true)]
-    pub(crate) token: Option<String>,
     /// Log level: error, warn, info, debug, trace
     #[arg(long, env = "CLB_LOG", default_value = "info")]
     pub(crate) log: String,

@@ -1,10 +1,9 @@
-//! An orchestrator of CLB: thin edges around the core. `app.rs` wires them; `database` is a program of
+//! An orchestrator of CLB: thin edges around the core. `app.rs` wires them; `clb-database` is a program of
 //! its own that only reads the store.
 
 mod app;
 mod clock;
 mod config;
-mod database;
 mod definitions;
 mod fleet;
 mod follow;
@@ -55,7 +54,7 @@ async fn run(command: Command) -> ExitCode {
             let (output, complaints) = (Outlet::stdout(), Outlet::stderr());
             let _farewells = [output.farewell(), complaints.farewell()];
             write_log(&options.log, complaints);
-            ended(database::run(options, output).await)
+            ended(clb_database::run(options, output).await)
         }
         Command::Healthcheck { listen } if http::is_healthy(listen).await => ExitCode::SUCCESS,
         Command::Healthcheck { .. } => ExitCode::FAILURE,

@@ -1,11 +1,13 @@
 //! The database container: shows what is stored and every container's log lines, hands out backups and
 //! writes new lines to its standard output.
 //!
-//! It only reads the store, needs no leader and is needed by nobody: killing it disturbs nothing.
+//! A program of its own, which runs from the orchestrator's binary. It only reads the store, needs no
+//! leader and is needed by nobody: killing it disturbs nothing.
 
 mod backup;
 mod journal;
 mod logging;
+mod options;
 mod output;
 mod pages;
 mod source;
@@ -24,17 +26,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::backup::Backups;
 use self::journal::{HandIn, Journal};
+pub use self::options::Options;
 use self::output::Follower;
 use self::pages::Desk;
 use self::source::Source;
-use crate::config::Database;
 
 /// Its stable name.
 const NAME: &str = "database";
 
 /// Why the database cannot start. The configuration's or the machine's fault; its message says what to do.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
+pub enum StartError {
     /// The address is taken, or not of this machine.
     #[error("cannot listen on {address}: {source}; choose another one with CLB_LISTEN")]
     Listen {
@@ -58,7 +60,7 @@ pub(crate) enum StartError {
 }
 
 /// Runs until it is told to end. The containers' log lines go to `output`.
-pub(crate) async fn run(options: Database, output: Outlet) -> Result<(), StartError> {
+pub async fn run(options: Options, output: Outlet) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let token = options.token.filter(|token| !token.is_empty());

@@ -143,7 +143,7 @@ pub(super) fn encoded(value: &str) -> String {
 }
 
 #[derive(Template)]
-#[template(path = "database/logging.html")]
+#[template(path = "logging.html")]
 struct Logging<'a> {
     cluster: &'a str,
     container: &'a str,

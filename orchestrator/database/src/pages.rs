@@ -132,7 +132,7 @@ async fn ready(State(desk): State<Desk>) -> Result<&'static str, Refusal> {
 }
 
 #[derive(Template)]
-#[template(path = "database/trouble.html")]
+#[template(path = "trouble.html")]
 struct Trouble<'a> {
     cluster: &'a str,
     title: &'a str,
@@ -183,7 +183,7 @@ pub(super) fn render(page: &impl Template) -> Response {
 }
 
 #[derive(Template)]
-#[template(path = "database/stored.html")]
+#[template(path = "stored.html")]
 struct Stored<'a> {
     cluster: &'a str,
     path: String,
