@@ -17,12 +17,14 @@ COPY client/Cargo.toml client/
 COPY tests/Cargo.toml tests/
 # Empty sources stand in for the real ones: this layer holds the compiled dependencies and changes with
 # the manifests only. A static binary needs the target named, or the procedural macros do not compile.
-RUN for package in protocol core door outlet orchestrator/store orchestrator/engine orchestrator/database orchestrator worker client tests; do \
+RUN for package in protocol core door outlet orchestrator/store orchestrator/engine orchestrator/database \
+      orchestrator worker client tests; do \
       mkdir "$package/src" && touch "$package/src/lib.rs" && echo 'fn main() {}' >"$package/src/main.rs" || exit 1; \
     done && \
     cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \
       -p clb-orchestrator -p clb-worker -p clb-client && \
-    rm -r protocol/src core/src door/src outlet/src orchestrator/store/src orchestrator/engine/src orchestrator/database/src orchestrator/src worker/src client/src
+    rm -r protocol/src core/src door/src outlet/src orchestrator/store/src orchestrator/engine/src \
+      orchestrator/database/src orchestrator/src worker/src client/src
 
 FROM dependencies AS binaries
 COPY . .
