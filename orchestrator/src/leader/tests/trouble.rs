@@ -153,9 +153,11 @@ async fn lines_beyond_what_may_wait_for_the_store_are_counted_in_their_place() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let stored = bench.store.logs(&filter, LogFrom::After(LogSeq(0)), 10_000).unwrap().logs;
-    let told = stored.iter().find_map(|line| line.message.strip_suffix(MISSING)?.parse::<usize>().ok());
+    // There is room again between two of the commits that bring the lines to the disk.
+    let told = stored.iter().filter_map(|line| line.message.strip_suffix(MISSING)?.parse::<usize>().ok());
+    let told: usize = told.sum();
     let kept = stored.iter().filter(|line| line.message.starts_with('x')).count();
     // What waits, and what is on its way.
     assert!(kept * 100_000 <= 64 << 20, "{kept} lines of {count} were kept");
-    assert!(told.is_some_and(|told| told >= count - kept), "{told:?} told, {kept} of {count} kept");
+    assert!(told >= count - kept, "{told} told, {kept} of {count} kept");
 }
