@@ -26,6 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::forward_limits::{ForwardLimits, ForwardPermit};
 use super::forwarded::{Forwarded, is_repeatable, may_take_long, rest_of_wait};
 use super::problem::{NotLed, Refusal};
 use super::{Door, parameters};
@@ -44,16 +45,20 @@ const OPEN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sends requests on to a leader.
 #[derive(Clone)]
-pub(super) struct Forwarder(Client<HttpConnector, Body>);
+pub(super) struct Forwarder {
+    client: Client<HttpConnector, Body>,
+    limits: ForwardLimits,
+}
 
 impl Forwarder {
-    pub(super) fn new() -> Self {
+    /// To a leader that takes so many connections.
+    pub(super) fn new(connections: usize) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let mut client = Client::builder(TokioExecutor::new());
         // Shorter than the other side keeps a connection on which nothing is asked.
         client.pool_idle_timeout(IDLE_LIMIT).pool_timer(TokioTimer::new());
-        Self(client.build(connector))
+        Self { client: client.build(connector), limits: ForwardLimits::for_leader_with(connections) }
     }
 
     /// How things stand, as the leader at `url` says; `None` when it does not say so soon.
@@ -62,6 +67,7 @@ impl Forwarder {
         url: &str,
         token: Option<&str>,
     ) -> Option<(ClusterView, Vec<WorkerView>)> {
+        let _permit = self.limits.enter(false)?;
         let ask = async {
             Some((
                 self.get(&format!("{url}/api/v1/cluster"), token).await?,
@@ -72,19 +78,19 @@ impl Forwarder {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: &str, token: Option<&str>) -> Option<T> {
-        let answer = self.0.request(get(url, token)?).await.ok()?;
+        let answer = self.client.request(get(url, token)?).await.ok()?;
         serde_json::from_slice(&answer.into_body().collect().await.ok()?.to_bytes()).ok()
     }
 
     /// What somebody at this address answers, its body as it comes.
     pub(super) async fn open(&self, url: &str, token: Option<&str>) -> Option<Response> {
-        let asked = self.0.request(get(url, token)?);
+        let asked = self.client.request(get(url, token)?);
         Some(timeout(OPEN_LIMIT, asked).await.ok()?.ok()?.map(Body::new))
     }
 
     /// Sends a request to a leader.
     async fn send(&self, request: http::Request<Bytes>) -> Result<Response, Setback> {
-        match self.0.request(request.map(Body::from)).await {
+        match self.client.request(request.map(Body::from)).await {
             Ok(answer) if answer.status() == StatusCode::IM_A_TEAPOT => Err(Setback::Refused),
             Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => Err(Setback::Misdirected),
             Ok(answer) => Ok(answer.map(Body::new)),
@@ -144,6 +150,8 @@ struct Errand {
     is_repeatable: bool,
     may_take_long: bool,
     begun_at: Instant,
+    /// Its place among those that are forwarded, from the first leader that it is put to.
+    permit: Option<ForwardPermit>,
 }
 
 impl Errand {
@@ -156,6 +164,7 @@ impl Errand {
             is_repeatable: is_repeatable(&parts.method, route),
             may_take_long: may_take_long(&parts.method, route, parts.uri.query()),
             begun_at: Instant::now(),
+            permit: None,
             request: http::Request::from_parts(parts, body),
             door,
         })
@@ -169,14 +178,18 @@ impl Errand {
             let role = roles.borrow_and_update().clone();
             match &role {
                 Role::Leading(_) => {
+                    self.permit = None;
                     let answer = next.clone().run(self.copy().map(Body::from)).await;
                     if answer.extensions().get::<NotLed>().is_none() {
                         return answer;
                     }
                     self.forwarded.is_again = true;
                 }
+                Role::Following(_) if !self.enters() => return Refusal::too_many_forwarded().into_response(),
                 Role::Following(lease) => match self.put_to(lease, &mut until).await {
-                    Ok(answer) => return followed(Arc::clone(&self.door.node), lease.epoch, answer),
+                    Ok(answer) => {
+                        return followed(Arc::clone(&self.door.node), lease.epoch, self.permit, answer);
+                    }
                     Err(Setback::Refused) => {}
                     Err(Setback::Misdirected) => self.forwarded.is_again = true,
                     Err(Setback::Lost) if self.is_repeatable => {
@@ -196,6 +209,14 @@ impl Errand {
             // One that refuses may lead again in a moment.
             drop(timeout_at(until.min(Instant::now() + LOOK_EVERY), roles.changed()).await);
         }
+    }
+
+    /// Takes a place among those that are forwarded, if it has none and there is one.
+    fn enters(&mut self) -> bool {
+        if self.permit.is_none() {
+            self.permit = self.door.forwarder.limits.enter(self.may_take_long);
+        }
+        self.permit.is_some()
     }
 
     /// What the leader answers. Whoever has a reason to take long may take it while the leader is heard.
@@ -242,17 +263,17 @@ fn given_up(role: &Role, is_lost: bool) -> Refusal {
     }
 }
 
-/// An answer whose body breaks off when its leader falls silent.
-fn followed(node: Arc<Node>, epoch: Epoch, answer: Response) -> Response {
+/// An answer whose body breaks off when its leader falls silent; it has its place until it has been read.
+fn followed(node: Arc<Node>, epoch: Epoch, permit: Option<ForwardPermit>, answer: Response) -> Response {
     answer.map(|body| {
         if body.is_end_stream() {
             return body;
         }
         Body::from_stream(stream::unfold(
-            (node, body.into_data_stream()),
-            move |(node, mut body)| async move {
+            (node, body.into_data_stream(), permit),
+            move |(node, mut body, permit)| async move {
                 let piece = next_piece(&node, epoch, &mut body).await?;
-                Some((piece, (node, body)))
+                Some((piece, (node, body, permit)))
             },
         ))
     })

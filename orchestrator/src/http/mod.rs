@@ -4,6 +4,7 @@ mod bodies;
 mod events;
 mod explain;
 mod forward;
+mod forward_limits;
 mod forwarded;
 mod groups;
 mod guard;
@@ -66,8 +67,8 @@ impl Door {
     fn new(node: Arc<Node>) -> Self {
         Self {
             bodies: bodies::Bodies::new(node.options.bodies_in_flight.0),
+            forwarder: forward::Forwarder::new(node.options.connections),
             node,
-            forwarder: forward::Forwarder::new(),
             readers: Arc::new(Semaphore::new(output::MOST_READERS)),
             listeners: Arc::new(Semaphore::new(events::MOST_LISTENERS)),
         }

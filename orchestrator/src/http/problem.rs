@@ -60,6 +60,13 @@ impl Refusal {
         )
     }
 
+    /// As many requests as may be are on their way to the leader through this orchestrator.
+    pub(super) fn too_many_forwarded() -> Self {
+        Self::unavailable(
+            "This orchestrator already forwards as many requests as it can (a share of CLB_CONNECTIONS); send it again later, or to the leader.",
+        )
+    }
+
     /// Nobody will read this answer.
     pub(super) fn cut_off() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "The request body ended early.")

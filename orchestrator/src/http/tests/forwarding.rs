@@ -173,3 +173,38 @@ async fn two_standbys_that_take_each_other_for_the_leader_do_not_send_requests_i
         assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
     }
 }
+
+#[tokio::test]
+async fn who_waits_through_a_standby_leaves_room_for_short_requests() {
+    let bench = Bench::start();
+    let face = Router::new().fallback(async |request: Request<Body>| match request.uri().path() {
+        "/api/v1/cluster" => StatusCode::OK.into_response(),
+        "/api/v1/events" => {
+            Body::from_stream(futures::stream::pending::<Result<Bytes, axum::Error>>()).into_response()
+        }
+        _ => std::future::pending().await,
+    });
+    let mut node = node(&bench);
+    node.options.connections = 64;
+    node.play(Role::Following(played(face).await));
+    node.hear(FORMER);
+    let app = router(Door::new(Arc::new(node)));
+    let mut streams = Vec::new();
+    for _ in 0..18 {
+        streams.push(get(&app, "/api/v1/events").await);
+    }
+    assert!(streams.iter().all(|stream| stream.status() == 200));
+    let wait = format!("/api/v1/tasks/{}?wait=60", TaskId::now());
+    for path in ["/api/v1/events", &wait] {
+        let refused = get(&app, path).await;
+        assert_eq!(
+            (refused.status(), &refused.headers()["retry-after"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &ONE)
+        );
+        let detail: clb_protocol::api::Problem = read(refused).await;
+        assert!(detail.detail.contains("CLB_CONNECTIONS"), "{detail:?}");
+    }
+    assert_eq!(get(&app, "/api/v1/cluster").await.status(), 200, "a short one has room");
+    drop(streams.pop());
+    assert_eq!(get(&app, "/api/v1/events").await.status(), 200, "one that goes away makes room");
+}
