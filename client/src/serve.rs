@@ -85,6 +85,7 @@ impl ServeOptions {
         Limits {
             connections: self.connections as usize,
             header_time: Duration::from_secs(self.header_time.into()),
+            ..Limits::default()
         }
     }
 }

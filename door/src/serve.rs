@@ -1,7 +1,9 @@
-//! Serving with limits: how many connections there may be, and how long one may take to say what it wants.
+//! Serving with limits: how many connections there may be, how long one may take to say what it wants, and how long
+//! it may take nothing of what it is answered.
 //!
-//! The time runs while a request's header is awaited, so that a connection on which nothing is asked is closed as
-//! well. It does not run while a body comes or goes: links and streams live as long as they like.
+//! The first time runs while a request's header is awaited, so that a connection on which nothing is asked is closed
+//! as well. It does not run while a body comes or goes: links and streams live as long as they like. The second one is
+//! kept by the kernel, which knows what the other side has taken: writing costs no timer.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
@@ -30,11 +33,14 @@ pub struct Limits {
     pub connections: usize,
     /// How long the header of a request may take, from the connection's beginning or the last answer's end.
     pub header_time: Duration,
+    /// How long the other side may take nothing while something is there for it. What has not been written until then
+    /// is thrown away with the connection.
+    pub stall_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1_024, header_time: Duration::from_secs(30) }
+        Self { connections: 1_024, header_time: Duration::from_secs(30), stall_time: Duration::from_mins(1) }
     }
 }
 
@@ -121,13 +127,7 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits, ending: O
             drop(stream.try_write(full.as_bytes()));
             continue;
         };
-        tokio::spawn(attend(
-            stream,
-            router.clone(),
-            limits.header_time,
-            place,
-            ending.map(GracefulShutdown::watcher),
-        ));
+        tokio::spawn(attend(stream, router.clone(), limits, place, ending.map(GracefulShutdown::watcher)));
     }
 }
 
@@ -136,18 +136,14 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn attend(
-    stream: TcpStream,
-    router: Router,
-    header_time: Duration,
-    place: Place,
-    ending: Option<Watcher>,
-) {
+async fn attend(stream: TcpStream, router: Router, limits: Limits, place: Place, ending: Option<Watcher>) {
     // A connection without it is only slower.
     drop(stream.set_nodelay(true));
+    // One on which it cannot be set is gone already.
+    drop(SockRef::from(&stream).set_tcp_user_timeout(Some(limits.stall_time)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_time)
+        .header_read_timeout(limits.header_time)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     // How it ended concerns nobody: whoever was there has gone, or was too slow.
     match ending {
@@ -183,7 +179,11 @@ mod tests {
         let router = Router::new().route("/now", get(async || "now")).route("/slow", get(slow));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, router, Limits { connections, header_time: HEADER_TIME }));
+        tokio::spawn(serve(
+            listener,
+            router,
+            Limits { connections, header_time: HEADER_TIME, ..Limits::default() },
+        ));
         address
     }
 
@@ -220,7 +220,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, told) = tokio::sync::oneshot::channel();
-        let limits = Limits { connections: 10, header_time: PATIENCE * 2 };
+        let limits = Limits { connections: 10, header_time: PATIENCE * 2, ..Limits::default() };
         let serving = tokio::spawn(serve_until(listener, router, limits, async { drop(told.await) }));
         let mut answered = TcpStream::connect(address).await.unwrap();
         answered.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -260,6 +260,40 @@ mod tests {
                 return;
             }
             assert!(Instant::now() < until, "nobody made room");
+        }
+    }
+
+    /// An answer without an end that says when it is dropped.
+    fn endless(dropped: tokio::sync::mpsc::Sender<()>) -> Body {
+        Body::from_stream(futures::stream::unfold(dropped, async |dropped| {
+            Some((Ok::<_, io::Error>(vec![0; 64 << 10]), dropped))
+        }))
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_taken_is_given_up_and_one_that_is_taken_slowly_is_not() {
+        const STALL_TIME: Duration = Duration::from_secs(2);
+        let (held, mut dropped) = tokio::sync::mpsc::channel::<()>(1);
+        let router = Router::new().route("/", get(move || std::future::ready(endless(held.clone()))));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits { connections: 10, header_time: PATIENCE, stall_time: STALL_TIME };
+        let serving = tokio::spawn(serve(listener, router, limits));
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        reader.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let since = Instant::now();
+        let mut piece = vec![0; 1 << 20];
+        while since.elapsed() < STALL_TIME * 3 / 2 {
+            reader.read_exact(&mut piece).await.expect("it was closed though it was read");
+            sleep(STALL_TIME / 20).await;
+        }
+        serving.abort();
+        // The router goes with the connection: nobody holds the sender when the answer is dropped.
+        assert!(timeout(PATIENCE, dropped.recv()).await.expect("it is kept").is_none());
+        let since = Instant::now();
+        while timeout(PATIENCE, reader.read(&mut piece)).await.expect("it is not closed").is_ok_and(|n| n > 0)
+        {
+            assert!(since.elapsed() < PATIENCE, "it goes on");
         }
     }
 

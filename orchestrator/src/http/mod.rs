@@ -109,6 +109,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener) {
     let limits = Limits {
         connections: node.options.connections,
         header_time: Duration::from_secs(node.options.header_time.into()),
+        ..Limits::default()
     };
     clb_door::serve(listener, router(Door::new(node)), limits).await;
 }
