@@ -133,6 +133,11 @@ impl Node {
         self.leaving.send_replace(true);
     }
 
+    /// Whether it is about to end.
+    pub(crate) fn is_leaving(&self) -> bool {
+        *self.leaving.borrow()
+    }
+
     /// Whether it is about to end, with changes.
     pub(crate) fn leaving(&self) -> watch::Receiver<bool> {
         self.leaving.subscribe()

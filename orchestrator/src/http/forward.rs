@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::StatusCode;
+use axum::http::{Extensions, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -116,20 +116,31 @@ enum Setback {
 }
 
 /// Lets a request through where this orchestrator leads, and forwards it otherwise.
-pub(super) async fn to_leader(State(door): State<Door>, request: Request, next: Next) -> Response {
+pub(super) async fn to_leader(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     if let Err(refusal) = parameters::check(&request) {
         return refusal.into_response();
     }
-    let is_forwarded = Forwarded::read(request.headers()).is_some();
-    match door.node.role() {
-        Role::Leading(_) if is_forwarded => misdirected_unless_led(next.run(request).await),
-        Role::Leading(_) => next.run(request).await,
-        _ if is_forwarded => misdirected(),
-        _ => match Errand::new(door, request).await {
+    let forwarded = Forwarded::read(request.headers());
+    let is_led = matches!(door.node.role(), Role::Leading(_));
+    match forwarded {
+        Some(forwarded) if is_led => {
+            request.extensions_mut().insert(forwarded);
+            misdirected_unless_led(next.run(request).await)
+        }
+        Some(_) => misdirected(),
+        None if is_led && !is_repeatable(request.method(), route(request.extensions())) => {
+            next.run(request).await
+        }
+        None => match Errand::new(door, request).await {
+            Ok(errand) if is_led => errand.run_here_first(next).await,
             Ok(errand) => errand.run(next).await,
             Err(refusal) => refusal.into_response(),
         },
     }
+}
+
+fn route(extensions: &Extensions) -> &str {
+    extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str)
 }
 
 /// Tells another orchestrator that somebody else leads, if anybody does.
@@ -139,7 +150,11 @@ fn misdirected() -> Response {
 }
 
 fn misdirected_unless_led(answer: Response) -> Response {
-    if answer.extensions().get::<NotLed>().is_some() { misdirected() } else { answer }
+    if is_led(&answer) { answer } else { misdirected() }
+}
+
+fn is_led(answer: &Response) -> bool {
+    answer.extensions().get::<NotLed>().is_none()
 }
 
 /// A request on its way to whoever leads.
@@ -157,8 +172,12 @@ struct Errand {
 impl Errand {
     async fn new(door: Door, request: Request) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await.map_err(|_| Refusal::cut_off())?.to_bytes();
-        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let body = if body.is_end_stream() {
+            Bytes::new()
+        } else {
+            body.collect().await.map_err(|_| Refusal::cut_off())?.to_bytes()
+        };
+        let route = route(&parts.extensions);
         Ok(Self {
             forwarded: Forwarded::now(),
             is_repeatable: is_repeatable(&parts.method, route),
@@ -170,20 +189,36 @@ impl Errand {
         })
     }
 
+    /// Does it in the term that this orchestrator leads, and goes on to the next leader when that ends meanwhile. One
+    /// that is about to exit has no time for that.
+    async fn run_here_first(mut self, next: Next) -> Response {
+        let answer = next.clone().run(self.for_here()).await;
+        if is_led(&answer) || self.door.node.is_leaving() {
+            return answer;
+        }
+        self.forwarded.is_again = true;
+        self.run(next).await
+    }
+
     /// Waits for a leader that answers, but not for long.
     async fn run(mut self, next: Next) -> Response {
         let mut roles = self.door.node.roles();
-        let mut until = self.begun_at + LEADER_WAIT;
+        let mut until = Instant::now() + LEADER_WAIT;
+        let mut led = None;
         loop {
             let role = roles.borrow_and_update().clone();
             match &role {
-                Role::Leading(_) => {
+                Role::Leading(leading) => {
                     self.permit = None;
-                    let answer = next.clone().run(self.copy().map(Body::from)).await;
-                    if answer.extensions().get::<NotLed>().is_none() {
+                    let answer = next.clone().run(self.for_here()).await;
+                    if is_led(&answer) {
                         return answer;
                     }
                     self.forwarded.is_again = true;
+                    if led.replace(leading.epoch) != Some(leading.epoch) {
+                        // It may have waited here for long.
+                        until = Instant::now() + LEADER_WAIT;
+                    }
                 }
                 Role::Following(_) if !self.enters() => return Refusal::too_many_forwarded().into_response(),
                 Role::Following(lease) => match self.put_to(lease, &mut until).await {
@@ -222,6 +257,7 @@ impl Errand {
     /// What the leader answers. Whoever has a reason to take long may take it while the leader is heard.
     async fn put_to(&self, lease: &Lease, until: &mut Instant) -> Result<Response, Setback> {
         let mut request = self.copy();
+        self.forwarded.write(request.headers_mut());
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = format!("{}{path}", lease.url).parse().map_err(|_| Setback::Refused)?;
         let mut answer = pin!(self.door.forwarder.send(request));
@@ -243,11 +279,17 @@ impl Errand {
         self.door.node.heard_at(epoch).filter(|_| self.may_take_long).map(|at| at + LEADER_WAIT)
     }
 
+    /// The request for the handlers of this orchestrator.
+    fn for_here(&self) -> Request {
+        let mut request = self.copy().map(Body::from);
+        request.extensions_mut().insert(self.forwarded);
+        request
+    }
+
     fn copy(&self) -> http::Request<Bytes> {
         let mut copy = self.request.clone();
-        self.forwarded.write(copy.headers_mut());
-        if let Some(uri) =
-            rest_of_wait(copy.uri(), self.begun_at.elapsed()).filter(|_| self.forwarded.is_again)
+        if self.forwarded.is_again
+            && let Some(uri) = rest_of_wait(copy.uri(), self.begun_at.elapsed())
         {
             *copy.uri_mut() = uri;
         }

@@ -1,12 +1,13 @@
 //! What orchestrators tell each other of a request that one sends on to the other: that it was sent on, so
 //! that it is not sent on again, and the ids of the tasks that it brings without one, so that they are the
-//! same however often it is sent.
+//! same however often it is sent. The handlers find it in the request's extensions.
 //!
 //! Callers may send the header too and gain nothing by it: a request is refused where nobody leads, and an id
 //! is something that callers may choose anyway.
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use clb_protocol::TaskId;
 
@@ -47,9 +48,9 @@ impl Forwarded {
 pub(super) struct FreshIds(Option<Forwarded>);
 
 impl FreshIds {
-    /// For a request with these headers.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        Self(Forwarded::read(headers))
+    /// For a request of which this is known.
+    pub(super) fn of(forwarded: Option<Extension<Forwarded>>) -> Self {
+        Self(forwarded.map(|Extension(forwarded)| forwarded))
     }
 
     /// The id of the `place`-th task of the request.
@@ -132,7 +133,10 @@ mod tests {
     #[test]
     fn a_request_that_is_sent_again_brings_the_same_ids() {
         let mut headers = HeaderMap::new();
-        let ids = |headers: &HeaderMap| [0, 1, 9_999].map(|place| FreshIds::of(headers).at(place));
+        let ids = |headers: &HeaderMap| {
+            let forwarded = || Forwarded::read(headers).map(Extension);
+            [0, 1, 9_999].map(|place| FreshIds::of(forwarded()).at(place))
+        };
         assert_ne!(ids(&headers), ids(&headers), "a caller's own request is another one each time");
         Forwarded::now().write(&mut headers);
         let first = ids(&headers);

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use clb_core::input::Cancellable;
 use clb_core::output::CancelReceipt;
@@ -45,6 +45,7 @@ pub(super) fn unsupported() -> Refusal {
 pub(super) async fn submit(
     State(door): State<Door>,
     headers: HeaderMap,
+    forwarded: Option<Extension<Forwarded>>,
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Result<Response, Refusal> {
@@ -55,7 +56,7 @@ pub(super) async fn submit(
         return Err(unsupported());
     }
     let key = idempotency_key(&headers)?;
-    let fresh = FreshIds::of(&headers).at(0);
+    let fresh = FreshIds::of(forwarded).at(0);
     let task = task::parse_task(&body)?.check(fresh, key, Timestamp::now()).map_err(Refusal::invalid)?;
     let task = Arc::new(task);
     let answer = door.leader()?.submit([Arc::clone(&task)]).await.ok_or_else(Refusal::no_leader)?;
@@ -131,6 +132,7 @@ pub(super) async fn find(door: &Door, id: TaskId) -> Result<TaskView, Refusal> {
 pub(super) async fn submit_batch(
     State(door): State<Door>,
     headers: HeaderMap,
+    forwarded: Option<Extension<Forwarded>>,
     body: Bytes,
 ) -> Result<Json<Vec<BatchEntry>>, Refusal> {
     let is_lines = is_media_type(&headers, "application/x-ndjson");
@@ -138,7 +140,7 @@ pub(super) async fn submit_batch(
         return Err(unsupported());
     }
     let _turn = door.bodies.turn(body.len()).await?;
-    let fresh = FreshIds::of(&headers);
+    let fresh = FreshIds::of(forwarded);
     let (mut entries, mut tasks) = if body.len() <= AT_ONCE_BYTES {
         read_batch(body, is_lines, &fresh)?
     } else {
@@ -273,13 +275,13 @@ async fn find_until(door: &Door, id: TaskId, until: Option<Instant>) -> Result<T
 pub(super) async fn cancel(
     State(door): State<Door>,
     id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    forwarded: Option<Extension<Forwarded>>,
 ) -> Result<Json<TaskView>, Refusal> {
     let id = task_id(id)?;
     let receipts =
         door.leader()?.cancel(vec![id], Cancellable::Open).await.ok_or_else(Refusal::no_leader)??;
     let task = find(&door, id).await?;
-    let is_again = Forwarded::read(&headers).is_some_and(|it| it.is_again);
+    let is_again = forwarded.is_some_and(|it| it.is_again);
     match receipts.first() {
         Some(CancelReceipt::Cancelled) => Ok(Json(task)),
         // The former leader did it, and could not say so any more.

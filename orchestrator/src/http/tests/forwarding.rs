@@ -1,6 +1,7 @@
 //! A standby whose leader is gone, stopped, silent, or answers too late.
 
 use axum::response::IntoResponse;
+use axum::routing::post as post_route;
 use clb_protocol::Epoch;
 use clb_protocol::api::{BatchEntry, TaskPage, TaskView};
 use clb_store::Lease;
@@ -9,6 +10,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::forwarded::Forwarded;
 use super::*;
 
 const FORMER: Epoch = Epoch(7);
@@ -207,4 +209,72 @@ async fn who_waits_through_a_standby_leaves_room_for_short_requests() {
     assert_eq!(get(&app, "/api/v1/cluster").await.status(), 200, "a short one has room");
     drop(streams.pop());
     assert_eq!(get(&app, "/api/v1/events").await.status(), 200, "one that goes away makes room");
+}
+
+/// A leader whose term is over, which does not know it yet.
+async fn bygone(bench: &mut Bench) -> (Arc<Node>, Router) {
+    bench.handle.tell(crate::leader::Message::StepDown).await;
+    bench.end().await;
+    let node = Arc::new(node(bench));
+    node.play(leading(bench));
+    (Arc::clone(&node), router(Door::new(node)))
+}
+
+#[tokio::test]
+async fn what_a_leader_cannot_answer_any_more_goes_to_the_next_one() {
+    let (mut former, next) = (Bench::start(), Bench::start());
+    let (node, app) = bygone(&mut former).await;
+    let sleep = json!({"kind": "sleep", "seconds": 1});
+    let mut submitting = Box::pin(answer(app.clone(), post("/api/v1/tasks", &sleep)));
+    let mut listing = Box::pin(get(&app, "/api/v1/pools"));
+    assert!(futures::poll!(&mut submitting).is_pending() && futures::poll!(&mut listing).is_pending());
+    node.play(Role::Following(played(super::app(&next)).await));
+    let created: TaskView = read(submitting.await).await;
+    assert!(next.handle.find(created.id).await.is_some());
+    assert_eq!(listing.await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_submission_brings_the_next_leader_the_ids_that_it_brought_the_former_one() {
+    let bench = Bench::start();
+    let (seen, mut sights) = mpsc::unbounded_channel();
+    let noted = seen.clone();
+    let face = Router::new().fallback(async move |request: Request<Body>| {
+        noted.send(Forwarded::read(request.headers())).unwrap();
+        StatusCode::CREATED
+    });
+    let node = Arc::new(node(&bench));
+    node.play(leading(&bench));
+    let handler = async move |forwarded: Option<axum::Extension<Forwarded>>| {
+        seen.send(forwarded.map(|it| it.0)).unwrap();
+        Refusal::no_leader()
+    };
+    let door = Door::new(Arc::clone(&node));
+    let app = Router::new()
+        .route("/api/v1/tasks", post_route(handler))
+        .layer(axum::middleware::from_fn_with_state(door, super::forward::to_leader));
+    let asked = tokio::spawn(answer(app, post("/api/v1/tasks", &"{}")));
+    let first = sights.recv().await.unwrap().unwrap();
+    assert!(!first.is_again);
+    node.play(Role::Following(played(face).await));
+    assert_eq!(asked.await.unwrap().status(), StatusCode::CREATED);
+    let mut again = first;
+    again.is_again = true;
+    assert_eq!(sights.recv().await.unwrap().unwrap(), again);
+    while let Ok(seen) = sights.try_recv() {
+        assert_eq!(seen, Some(again));
+    }
+}
+
+#[tokio::test]
+async fn what_must_not_be_done_twice_and_what_a_leaver_cannot_answer_is_left_to_the_caller() {
+    let mut bench = Bench::start();
+    let (node, app) = bygone(&mut bench).await;
+    let lines = json!({"container": {"name": "a", "id": "a", "role": "worker"}, "lines": []});
+    let refused = answer(app.clone(), post("/link/v1/logs", &lines)).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    node.begin_leaving();
+    let begun = Instant::now();
+    assert_eq!(get(&app, "/api/v1/pools").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(begun.elapsed() < crate::node::LEADER_WAIT, "it waited for another leader");
 }
