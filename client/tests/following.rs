@@ -193,3 +193,21 @@ async fn the_outcomes_of_a_group_end_with_the_group() {
     assert_eq!(collect.await, ids, "that of the other group, {other}, is still open");
     assert!(pin!(client.group_outcomes("nobody", OutcomeSeq(0))).next().await.is_none());
 }
+
+#[tokio::test]
+async fn whether_a_group_is_over_is_asked_once_all_that_has_ended_is_known() {
+    let cluster = StandIns::start([Manner::Serves]).await;
+    cluster.employ_sleepers();
+    cluster.memory().outcomes_a_page = Some(1_000);
+    let lines = "{\"kind\": \"sleep\", \"add\": [3, 4], \"group\": \"g\"}\n".repeat(2_000);
+    cluster.client().submit_lines(lines.into()).await.unwrap();
+    let client = cluster.client();
+    let mut outcomes = pin!(client.group_outcomes("g", OutcomeSeq(0)));
+    let questions = || cluster.all[0].asked().iter().filter(|asked| *asked == "GET /api/v1/tasks").count();
+    for _ in 0..2_000 {
+        outcomes.next().await.unwrap().unwrap();
+    }
+    assert_eq!(questions(), 0, "whole pages had more behind them");
+    assert!(outcomes.next().await.is_none());
+    assert_eq!(questions(), 4);
+}

@@ -8,6 +8,7 @@ use clb_protocol::api::{GroupPage, OutcomeView, TaskState, TaskView};
 use futures::{Stream, stream};
 
 use super::call::Call;
+use super::outcomes::PAGE;
 use super::{Client, TaskFilter};
 use crate::Error;
 
@@ -19,6 +20,8 @@ struct Place {
     group: String,
     after: OutcomeSeq,
     page: VecDeque<OutcomeView>,
+    /// Whether there may be more that have ended already: nothing else needs to be known before those are asked for.
+    is_behind: bool,
 }
 
 impl Client {
@@ -71,7 +74,8 @@ impl Client {
         group: &str,
         after: OutcomeSeq,
     ) -> impl Stream<Item = Result<OutcomeView, Error>> + Send + use<> {
-        let place = Place { client: self.clone(), group: group.to_owned(), after, page: VecDeque::new() };
+        let (client, group) = (self.clone(), group.to_owned());
+        let place = Place { client, group, after, page: VecDeque::new(), is_behind: true };
         stream::unfold(place, |mut place| async move {
             let next = place.next().await.transpose()?;
             Some((next, place))
@@ -86,12 +90,13 @@ impl Place {
                 return Ok(Some(outcome));
             }
             // What had ended when nothing was open any more is in the page that is asked for after that.
-            let is_over = self.client.open_in_group(&self.group).await?.is_none();
-            let hold = if is_over { Duration::ZERO } else { HOLD };
+            let is_over = !self.is_behind && self.client.open_in_group(&self.group).await?.is_none();
+            let hold = if is_over || self.is_behind { Duration::ZERO } else { HOLD };
             let page = self.client.outcome_page(self.after, Some(&self.group), hold).await?;
             if is_over && page.outcomes.is_empty() {
                 return Ok(None);
             }
+            self.is_behind = page.outcomes.len() >= PAGE as usize;
             self.after = page.next;
             self.page = page.outcomes.into();
         }

@@ -12,8 +12,8 @@ use super::Client;
 use super::call::Call;
 use crate::Error;
 
-/// Outcomes asked for in one request.
-const PAGE: u32 = 1_000;
+/// Outcomes asked for in one request: a page that has fewer is the last for now.
+pub(super) const PAGE: u32 = 1_000;
 /// How long one request waits for a new outcome.
 const HOLD: Duration = Duration::from_secs(30);
 

@@ -67,6 +67,8 @@ pub(crate) struct Memory {
     pub(crate) full_for: usize,
     /// A list looks at so many tasks and then says where to go on.
     pub(crate) looks_at: Option<usize>,
+    /// How many outcomes a page has, where it is not two.
+    pub(crate) outcomes_a_page: Option<usize>,
     /// Whether a sleep is over as soon as it is submitted.
     pub(crate) ends_sleeps: bool,
     /// Runs each command as it is submitted.

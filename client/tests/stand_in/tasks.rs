@@ -184,7 +184,8 @@ pub(super) async fn outcomes(State(face): State<Face>, Query(query): Pairs) -> J
         let is_wanted = |outcome: &&Value| query.get("group").is_none_or(|group| outcome["group"] == **group);
         let found: Vec<Value> = {
             let memory = face.shared.memory.lock().unwrap();
-            memory.outcomes.iter().skip(after).filter(is_wanted).take(2).cloned().collect()
+            let most = memory.outcomes_a_page.unwrap_or(2);
+            memory.outcomes.iter().skip(after).filter(is_wanted).take(most).cloned().collect()
         };
         if let Some(last) = found.last() {
             return Json(json!({ "next": last["seq"], "outcomes": found }));
