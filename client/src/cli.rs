@@ -100,8 +100,10 @@ enum Command {
     /// Print the output of a command, or the log lines about a task of another kind
     Logs(logs::LogsOptions),
     /// Cancel tasks
+    #[command(mut_arg("state", |state| state.value_parser(values::open())))]
     Cancel(cancel::ChooseOptions),
     /// Run ended tasks again, as new tasks
+    #[command(mut_arg("state", |state| state.value_parser(values::end())))]
     Retry(cancel::RetryOptions),
     /// Explain why a task is waiting, or why it ran where it did
     Explain(explain::ExplainOptions),
@@ -192,6 +194,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn only_states_that_can_apply_are_offered() {
+        let offered = |command: &str| {
+            let line = CommandLine::command();
+            let command = line.find_subcommand(command).unwrap();
+            let state = command.get_arguments().find(|argument| argument.get_id() == "state").unwrap();
+            state.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(offered("cancel"), ["queued", "running"]);
+        assert_eq!(offered("retry"), ["succeeded", "failed", "cancelled"]);
+        assert_eq!(offered("list").len(), 5);
+        let parses = |line: &str| CommandLine::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("clb cancel --state queued") && !parses("clb cancel --state failed"));
+        assert!(parses("clb retry --state failed") && !parses("clb retry --state running"));
     }
 
     #[test]

@@ -55,6 +55,11 @@ pub(crate) fn state() -> impl TypedValueParser<Value = TaskState> {
     among(&[Queued, Running, Succeeded, Failed, Cancelled])
 }
 
+/// A state that a task leaves.
+pub(crate) fn open() -> impl TypedValueParser<Value = TaskState> {
+    among(&[TaskState::Queued, TaskState::Running])
+}
+
 /// A state in which a task stays.
 pub(crate) fn end() -> impl TypedValueParser<Value = TaskState> {
     among(&[TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled])

@@ -20,11 +20,7 @@ const PAGE: u32 = 500;
 pub(super) async fn cancel(options: &ChooseOptions, client: &Client, printer: Printer) -> Done {
     let open = [TaskState::Queued, TaskState::Running];
     let is_open = |task: &TaskView| !task.state.has_ended();
-    let states = match options.filters.list(PAGE).state {
-        Some(state) if open.contains(&state) => vec![state],
-        Some(_) => return Err(wrong("/state", "must be queued or running")),
-        None => open.to_vec(),
-    };
+    let states = options.filters.list(PAGE).state.map_or(open.to_vec(), |state| vec![state]);
     preview(options, &states, is_open, "cancelled", client, printer).await
 }
 
@@ -36,20 +32,12 @@ pub(super) async fn retry(
     printer: Printer,
 ) -> Done {
     let state = options.filters.list(PAGE).state.unwrap_or(TaskState::Failed);
-    if !state.has_ended() {
-        return Err(wrong("/state", "must be succeeded, failed or cancelled"));
-    }
     if let Some(pool) = &changes.pool {
         check_pool(pool, client).await?;
     }
     let can_change = |task: &TaskView| changes.command.is_none() || task.kind == Kind::Command;
     let can_be = |task: &TaskView| task.state.has_ended() && task.replayed_by.is_none() && can_change(task);
     preview(options, &[state], can_be, "replayed", client, printer).await
-}
-
-/// The refusal that the cluster would give.
-fn wrong(pointer: &str, detail: &str) -> Failure {
-    Failure::Asked(vec![FieldError::at(pointer, detail)])
 }
 
 async fn check_pool(name: &str, client: &Client) -> Result<(), Failure> {
