@@ -1,5 +1,6 @@
 //! `clb wait`: until tasks have ended.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde::Serialize;
 
+use super::held_up::told;
 use super::interrupt::interruptible;
 use super::output::{Printer, document, json_line, say};
 use super::progress::Progress;
@@ -46,113 +48,129 @@ struct GroupEnded<'a> {
     has_cancelled: bool,
 }
 
+/// One who waits: what is shown meanwhile, and one of the tasks, of which is told what holds it up.
+struct Waiter<'a> {
+    client: &'a Client,
+    printer: Printer,
+    progress: &'a Progress,
+    watched: &'a Cell<Option<TaskId>>,
+}
+
 /// Waits.
 pub(super) async fn run(options: WaitOptions, client: &Client, printer: Printer) -> Done {
     let limit = options.timeout.unwrap_or(Duration::MAX);
-    let waiting = async {
-        match &options.group {
-            Some(group) if options.any => for_any_in(group, client, printer).await,
-            None if options.any => for_any(&find_all(&options.ids, client).await?, client, printer).await,
-            Some(group) => for_group(group, client, printer).await,
-            None => for_each(&find_all(&options.ids, client).await?, client, printer).await,
-        }
-    };
+    let (progress, watched) = (Progress::of_waiting(), Cell::new(None));
+    let waiter = Waiter { client, printer, progress: &progress, watched: &watched };
+    let waiting = Box::pin(told(client, &watched, Some(&progress), waiter.wait(&options)));
     let limited = async {
         let late = |_| Failure::TimedOut("timed out; the tasks that have not ended keep running".to_owned());
         tokio::time::timeout(limit, waiting).await.map_err(late)?
     };
-    interruptible(limited, || "the tasks keep running; repeat the command to wait again".to_owned()).await
-}
-
-async fn for_any(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
-    let progress = Progress::of_waiting();
-    progress.say("waiting for the first task to end");
-    let mut open: FuturesUnordered<_> = ids.iter().map(|id| until_ended(client, *id)).collect();
-    let first = open.next().await.transpose()?;
+    let done =
+        interruptible(limited, || "the tasks keep running; repeat the command to wait again".to_owned())
+            .await;
     progress.finish();
-    first.map_or(Ok(OK), |task| tell(&task, printer))
+    done
 }
 
-async fn for_any_in(group: &str, client: &Client, printer: Printer) -> Done {
-    absent::check_group(group, client).await?;
-    let progress = Progress::of_waiting();
-    progress.say(&format!("waiting for the first task of {group} to end"));
-    let mut outcomes = pin!(client.group_outcomes(group, OutcomeSeq(0)));
-    let mut first = outcomes.next().await.transpose()?;
-    // A replay stands for what it replays.
-    while first.as_ref().is_some_and(|outcome| outcome.task.replayed_by.is_some()) {
-        first = outcomes.next().await.transpose()?;
-    }
-    progress.finish();
-    first.map_or(Ok(OK), |outcome| tell(&outcome.task, printer))
-}
-
-/// Prints how a task ended.
-fn tell(task: &TaskView, printer: Printer) -> Done {
-    if printer.is_json {
-        json_line(task)?;
-    } else {
-        say(format!("{} {}", task.id, task.state.as_str()))?;
-    }
-    Ok(if task.state == TaskState::Succeeded { OK } else { TASK_FAILED })
-}
-
-async fn for_each(ids: &[TaskId], client: &Client, printer: Printer) -> Done {
-    let mut code = OK;
-    for id in ids {
-        let task = until_ended_in_sight(client, *id).await?;
-        if task.state != TaskState::Succeeded {
-            code = TASK_FAILED;
+impl Waiter<'_> {
+    async fn wait(&self, options: &WaitOptions) -> Done {
+        match &options.group {
+            Some(group) if options.any => self.for_any_in(group).await,
+            None if options.any => self.for_any(&find_all(&options.ids, self.client).await?).await,
+            Some(group) => self.for_group(group).await,
+            None => self.for_each(&find_all(&options.ids, self.client).await?).await,
         }
-        if printer.is_json { json_line(&task)? } else { say(format!("{id} {}", task.state.as_str()))? }
     }
-    Ok(code)
-}
 
-async fn for_group(group: &str, client: &Client, printer: Printer) -> Done {
-    absent::check_group(group, client).await?;
-    let mut is_open = client.open_in_group(group).await?;
-    let (has_failed, has_cancelled) = loop {
-        // Lists begin with the newest task, which mostly ends last: few questions are asked.
-        while let Some(open_one) = is_open {
-            until_ended_in_sight(client, open_one.id).await?;
+    async fn for_any(&self, ids: &[TaskId]) -> Done {
+        self.progress.say("waiting for the first task to end");
+        self.watched.set(ids.first().copied());
+        let mut open: FuturesUnordered<_> = ids.iter().map(|id| until_ended(self.client, *id)).collect();
+        let first = open.next().await.transpose()?;
+        first.map_or(Ok(OK), |task| self.tell_end(&task))
+    }
+
+    async fn for_any_in(&self, group: &str) -> Done {
+        absent::check_group(group, self.client).await?;
+        self.progress.say(&format!("waiting for the first task of {group} to end"));
+        self.watched.set(self.client.open_in_group(group).await?.map(|task| task.id));
+        let mut outcomes = pin!(self.client.group_outcomes(group, OutcomeSeq(0)));
+        let mut first = outcomes.next().await.transpose()?;
+        // A replay stands for what it replays.
+        while first.as_ref().is_some_and(|outcome| outcome.task.replayed_by.is_some()) {
+            first = outcomes.next().await.transpose()?;
+        }
+        first.map_or(Ok(OK), |outcome| self.tell_end(&outcome.task))
+    }
+
+    async fn for_each(&self, ids: &[TaskId]) -> Done {
+        let mut code = OK;
+        for id in ids {
+            let task = self.until_ended_in_sight(*id).await?;
+            let told = self.tell_end(&task)?;
+            code = if code == OK { told } else { code };
+        }
+        Ok(code)
+    }
+
+    async fn for_group(&self, group: &str) -> Done {
+        let client = self.client;
+        absent::check_group(group, client).await?;
+        let mut is_open = client.open_in_group(group).await?;
+        let (has_failed, has_cancelled) = loop {
+            // Lists begin with the newest task, which mostly ends last: few questions are asked.
+            while let Some(open_one) = is_open {
+                self.until_ended_in_sight(open_one.id).await?;
+                is_open = client.open_in_group(group).await?;
+            }
+            let has_failed = has_any(client, group, TaskState::Failed).await?;
+            let has_cancelled = has_any(client, group, TaskState::Cancelled).await?;
+            // What failed is left out once its replay has begun, and that is waited for like everything else.
             is_open = client.open_in_group(group).await?;
-        }
-        let has_failed = has_any(client, group, TaskState::Failed).await?;
-        let has_cancelled = has_any(client, group, TaskState::Cancelled).await?;
-        // What failed is left out once its replay has begun, and that is waited for like everything else.
-        is_open = client.open_in_group(group).await?;
-        if is_open.is_none() {
-            break (has_failed, has_cancelled);
-        }
-    };
-    if printer.is_json {
-        document(&GroupEnded { group, has_failed, has_cancelled })?;
-    } else {
-        say(match (has_failed, has_cancelled) {
-            (false, false) => format!("all tasks of {group} succeeded"),
-            (true, _) => format!(
-                "all tasks of {group} have ended, some failed: clb list --group '{group}' --state failed"
-            ),
-            (false, true) => format!("all tasks of {group} have ended, some were cancelled"),
+            if is_open.is_none() {
+                break (has_failed, has_cancelled);
+            }
+        };
+        self.progress.suspended(|| {
+            if self.printer.is_json {
+                return document(&GroupEnded { group, has_failed, has_cancelled });
+            }
+            say(match (has_failed, has_cancelled) {
+                (false, false) => format!("all tasks of {group} succeeded"),
+                (true, _) => format!(
+                    "all tasks of {group} have ended, some failed: clb list --group '{group}' --state failed"
+                ),
+                (false, true) => format!("all tasks of {group} have ended, some were cancelled"),
+            })
         })?;
+        Ok(if has_failed || has_cancelled { TASK_FAILED } else { OK })
     }
-    Ok(if has_failed || has_cancelled { TASK_FAILED } else { OK })
-}
 
-/// Waits for as long as it takes, and shows meanwhile how far the task is.
-async fn until_ended_in_sight(client: &Client, id: TaskId) -> Result<TaskView, Failure> {
-    let progress = Progress::of_waiting();
-    if progress.is_hidden() {
-        return until_ended(client, id).await;
+    /// Prints how a task ended.
+    fn tell_end(&self, task: &TaskView) -> Done {
+        self.progress.suspended(|| {
+            if self.printer.is_json {
+                return json_line(task);
+            }
+            say(format!("{} {}", task.id, task.state.as_str()))
+        })?;
+        Ok(if task.state == TaskState::Succeeded { OK } else { TASK_FAILED })
     }
-    let mut task = client.task(id).await?;
-    while !task.state.has_ended() {
-        progress.say(&standing_of(&task));
-        task = client.wait(id, LOOK_EVERY).await?;
+
+    /// Waits for as long as it takes, and shows meanwhile how far the task is.
+    async fn until_ended_in_sight(&self, id: TaskId) -> Result<TaskView, Failure> {
+        self.watched.set(Some(id));
+        if self.progress.is_hidden() {
+            return until_ended(self.client, id).await;
+        }
+        let mut task = self.client.task(id).await?;
+        while !task.state.has_ended() {
+            self.progress.say(&standing_of(&task));
+            task = self.client.wait(id, LOOK_EVERY).await?;
+        }
+        Ok(task)
     }
-    progress.finish();
-    Ok(task)
 }
 
 fn standing_of(task: &TaskView) -> String {

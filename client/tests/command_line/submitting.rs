@@ -111,13 +111,16 @@ async fn waiting_survives_the_death_of_the_leader() {
     assert_eq!((done.code, done.stdout.as_str()), (0, "a\n"), "{done:?}");
 }
 
-/// Waits for a task that is held up.
+/// Waits for a task that is held up: the one that is submitted, or one that was before.
 async fn is_told_why_it_waits(arguments: &[&str]) {
     let cluster = StandIns::start([Manner::Serves]).await;
+    let before = run(&cluster, &["submit", "--group", "g", "--sleep", "1"]).await;
+    let arguments: Vec<&str> =
+        arguments.iter().map(|it| if *it == "ID" { before.stdout.trim() } else { it }).collect();
     cluster.memory().waits_for =
         Some(("pool_paused", "It waits for the pool p: it is paused. Resume the pool."));
     let line = r#"{"kind": "command", "command": ["echo"]}"#;
-    let mut child = start_with_input(&cluster, arguments, line).await;
+    let mut child = start_with_input(&cluster, &arguments, line).await;
     let said = remarked(&mut child, "Resume the pool.\n").await;
     assert!(said.contains(": It waits for the pool p: it is paused."), "{said}");
     // Asked again it is the same.
@@ -135,6 +138,10 @@ async fn what_holds_a_task_up_is_told_once_to_whoever_waits_for_it() {
         is_told_why_it_waits(&["submit", "--wait", "--json", "--sleep", "1"]),
         is_told_why_it_waits(&["map", "--", "echo"]),
         is_told_why_it_waits(&["batch", "-", "--wait"]),
+        is_told_why_it_waits(&["wait", "ID"]),
+        is_told_why_it_waits(&["wait", "ID", "--any"]),
+        is_told_why_it_waits(&["wait", "--group", "g"]),
+        is_told_why_it_waits(&["wait", "--group", "g", "--any", "--json"]),
     );
 }
 
