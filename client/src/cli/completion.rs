@@ -4,6 +4,8 @@
 //! once, or does not let this caller in, there are none: a person who types must not wait, nor see an error between
 //! the words.
 
+mod bash;
+
 use std::ffi::OsStr;
 use std::process::exit;
 use std::time::Duration;
@@ -11,15 +13,19 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser, ValueHint};
 use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::{CompleteEnv, Shells};
+use clap_complete::env::{CompleteEnv, Elvish, EnvCompleter, Fish, Powershell, Shells, Zsh};
 use clb_client::{Client, Error};
 
 use super::{CommandLine, output};
 use crate::connection::ClusterOptions;
 use crate::failure::{Done, Failure, OK};
+use bash::{Bash, Line};
 
 /// Names the shell that asks.
 const ASKED_BY: &str = "CLB_COMPLETE";
+const SHELLS: [&dyn EnvCompleter; 5] = [&Bash, &Elvish, &Fish, &Powershell, &Zsh];
+/// The script for zsh does not work before this has been done, and not everybody does it.
+const ZSH_FIRST: &str = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }";
 /// How long the cluster has for an answer.
 const TIME: Duration = Duration::from_millis(400);
 /// How many groups come at once.
@@ -37,11 +43,15 @@ struct Place {
 /// Prints the script for a shell.
 pub(super) fn print_script(shell: Shell) -> Done {
     let name = shell.to_string();
-    let shells = Shells::builtins();
+    let shells = Shells(&SHELLS);
     let known = shells.completer(&name);
     let known = known.ok_or_else(|| Failure::Usage(format!("there are no completions for {name}")))?;
     let mut script = Vec::new();
     known.write_registration(ASKED_BY, "clb", "clb", "clb", &mut script)?;
+    if let (Shell::Zsh, Some(end)) = (shell, script.iter().position(|byte| *byte == b'\n')) {
+        // The first line is for those who put it among their functions.
+        script.splice(end..=end, format!("\n{ZSH_FIRST}\n").into_bytes());
+    }
     output::write(&script)?;
     Ok(OK)
 }
@@ -49,7 +59,7 @@ pub(super) fn print_script(shell: Shell) -> Done {
 /// Answers and ends the process if it was started by the script of a shell.
 pub(crate) fn answer_a_shell() {
     let folder = std::env::current_dir().ok();
-    let completion = CompleteEnv::with_factory(CommandLine::command).var(ASKED_BY);
+    let completion = CompleteEnv::with_factory(CommandLine::command).var(ASKED_BY).shells(Shells(&SHELLS));
     match completion.try_complete(std::env::args_os(), folder.as_deref()) {
         Ok(false) => {}
         Ok(true) => exit(0),
@@ -101,7 +111,7 @@ where
     // Behind the program and the two dashes of the script.
     let words: Option<Vec<String>> =
         std::env::args_os().skip(2).map(|word| word.into_string().ok()).collect();
-    let place = words.and_then(|words| Place::try_parse_from(place_of(&whole(words))).ok());
+    let place = words.and_then(|words| Place::try_parse_from(place_of(&Line::of(words, 0).words)).ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (Some(place), Ok(runtime), Some(begun)) = (place, runtime, begun.to_str()) else {
         return Vec::new();
@@ -124,21 +134,6 @@ fn is_plain(name: &str) -> bool {
     !name.starts_with('-') && name.chars().all(|c| c.is_alphanumeric() || "-_./:@+,".contains(c))
 }
 
-/// The words as they were typed: bash parts them at each `:` and `=`.
-fn whole(words: Vec<String>) -> Vec<String> {
-    let mut whole: Vec<String> = Vec::new();
-    let mut goes_on = false;
-    for word in words {
-        let is_joint = word == ":" || word == "=";
-        match whole.last_mut() {
-            Some(last) if is_joint || goes_on => last.push_str(&word),
-            _ => whole.push(word),
-        }
-        goes_on = is_joint;
-    }
-    whole
-}
-
 /// What the line says of the place of the cluster.
 fn place_of(words: &[String]) -> Vec<String> {
     let own = words.iter().take_while(|word| *word != "--").collect::<Vec<_>>();
@@ -158,7 +153,7 @@ mod tests {
     use super::*;
 
     fn said(line: &str) -> Vec<String> {
-        place_of(&whole(line.split(' ').map(str::to_owned).collect()))
+        place_of(&Line::of(line.split(' ').map(str::to_owned).collect(), 0).words)
     }
 
     #[test]

@@ -17,6 +17,25 @@ COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9
 _clap_complete_clb clb "${COMP_WORDS[COMP_CWORD]}"
 printf '%s\n' "${COMPREPLY[@]}"
 "#;
+/// Loads the script and gives what comes at a Tab behind the line.
+const FISH: &str = "clb completions fish | source; complete --do-complete $argv[1]";
+/// Starts a shell on a terminal, presses Tab behind the line, and gives the line as it is then.
+const ZSH: &str = r#"
+zmodload zsh/zpty && zpty shell zsh -d -i || exit 9
+zpty -r shell seen '*READY*' || exit 8
+zpty -w -n shell "$1"$'\t\C-t'
+zpty -r shell seen $'*\x02*\x03*' || exit 7
+seen=${seen##*$'\x02'}
+print -r -- "${seen%%$'\x03'*}"
+zpty -d shell
+"#;
+/// What that shell does at its start: the script needs nothing else to be done before.
+const ZSHRC: &str = r"
+source <(clb completions zsh)
+show() { print -rn -- $'\x02'$BUFFER$'\x03' }
+begun() { print -r -- READY }
+zle -N show; zle -N zle-line-init begun; bindkey '^T' show
+";
 /// Nothing at all takes so long, but the patience of a command would.
 const LONG: Duration = Duration::from_secs(20);
 
@@ -31,12 +50,28 @@ async fn with_names() -> StandIns {
     cluster
 }
 
-async fn in_bash(url: &str, words: &[&str]) -> Ended {
+/// A shell that finds `clb`, and the cluster here.
+fn shell(name: &str, url: &str) -> Command {
     let folder = Path::new(env!("CARGO_BIN_EXE_clb")).parent().unwrap();
-    let mut bash = Command::new("bash");
+    let mut shell = Command::new(name);
+    shell.env("PATH", format!("{}:{}", folder.display(), env!("PATH"))).env("TERM", "xterm");
+    shell.env("XDG_CONFIG_HOME", "/nowhere").env("CLB_URL", url).env_remove("CLB_TOKEN").stdin(Stdio::null());
+    shell.kill_on_drop(true);
+    shell
+}
+
+/// Whether this shell is installed; says so when it is not.
+fn is_there(name: &str) -> bool {
+    let is_there = std::process::Command::new(name).args(["-c", "exit"]).status().is_ok();
+    if !is_there {
+        eprintln!("skipped: {name} is not installed");
+    }
+    is_there
+}
+
+async fn in_bash(url: &str, words: &[&str]) -> Ended {
+    let mut bash = shell("bash", url);
     bash.args(["--norc", "--noprofile", "-c", BASH, "bash", "clb"]).args(words);
-    bash.env("PATH", format!("{}:{}", folder.display(), env!("PATH")));
-    bash.env("XDG_CONFIG_HOME", "/nowhere").env("CLB_URL", url).env_remove("CLB_TOKEN").stdin(Stdio::null());
     ended(bash.output().await.unwrap())
 }
 
@@ -66,6 +101,57 @@ async fn names_of_the_running_cluster_are_completed_in_bash() {
     }
     for command in ["drain", "restart", "resume"] {
         assert_eq!(tab(&cluster, &[command, "worker-2"]).await, ["worker-2"], "{command}");
+    }
+}
+
+#[tokio::test]
+async fn the_parts_of_a_word_are_completed_as_one_in_bash() {
+    let cluster = with_names().await;
+    assert_eq!(tab(&cluster, &["list", "--pool", "=", "py"]).await, ["python", "pytorch"]);
+    assert_eq!(run(&cluster, &["submit", "--group", "a:bc", "--sleep", "1"]).await.code, 0);
+    assert_eq!(tab(&cluster, &["list", "--group", "a", ":", "b"]).await, ["bc"]);
+    assert_eq!(tab(&cluster, &["list", "--group", "=", "a", ":", "b"]).await, ["bc"]);
+}
+
+#[tokio::test]
+async fn options_and_names_are_completed_in_fish() {
+    if !is_there("fish") {
+        return;
+    }
+    let cluster = with_names().await;
+    for (line, found) in [
+        ("clb submit --po", &["--pool"][..]),
+        ("clb submit --pool py", &["python", "pytorch"]),
+        ("clb list --pool=b", &["--pool=big"]),
+        ("clb cancel --state q", &["queued"]),
+    ] {
+        let mut fish = shell("fish", &cluster.urls().join(","));
+        fish.args(["--no-config", "-c", FISH, line]).env("HOME", "/nowhere");
+        let done = ended(fish.output().await.unwrap());
+        let words: Vec<&str> = done.stdout.lines().filter_map(|line| line.split('\t').next()).collect();
+        assert_eq!(words, found, "{line}: {done:?}");
+    }
+}
+
+#[tokio::test]
+async fn options_and_names_are_completed_in_zsh() {
+    if !is_there("zsh") {
+        return;
+    }
+    let cluster = with_names().await;
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join(".zshrc"), ZSHRC).unwrap();
+    for (line, found) in [
+        ("clb submit --po", "clb submit --pool "),
+        ("clb submit --pool py", "clb submit --pool pyt"),
+        ("clb list --pool=b", "clb list --pool=big "),
+        ("clb cancel --state q", "clb cancel --state queued "),
+    ] {
+        let mut zsh = shell("zsh", &cluster.urls().join(","));
+        zsh.args(["-f", "-c", ZSH, "zsh", line]).env("HOME", home.path()).env("ZDOTDIR", home.path());
+        let done = tokio::time::timeout(LONG, zsh.output()).await.expect("nothing comes").unwrap();
+        let done = ended(done);
+        assert_eq!(done.stdout.trim_end_matches('\n'), found, "{done:?}");
     }
 }
 
