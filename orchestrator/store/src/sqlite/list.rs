@@ -4,7 +4,7 @@
 //! own, so that no list holds a connection for long.
 
 use clb_protocol::api::TaskState;
-use clb_protocol::{SubmissionSeq, TaskId};
+use clb_protocol::{SubmissionSeq, TaskId, TaskIdPart};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
@@ -13,6 +13,9 @@ use crate::{IdList, Result, TaskFilter, TaskList};
 
 /// So many tasks are looked at in one read: a few tens of milliseconds.
 pub(super) const SCANNED_TASKS: usize = 20_000;
+/// A beginning of an id with so many digits is looked for among ids in their order: they begin with the time, and those
+/// of about a minute share the first eight.
+const LONG_BEGINNING: usize = 8;
 /// A page is the result of at most so many reads: enough for a million tasks.
 const MOST_READS: usize = 50;
 
@@ -68,7 +71,8 @@ fn piece(
     limit: usize,
     used: usize,
 ) -> Result<Piece> {
-    let (sql, params, floor) = ListQuery::new(filter).page(connection, COLUMNS, before, limit)?;
+    let (sql, params, floor) =
+        ListQuery::new(connection, filter)?.page(connection, COLUMNS, before, limit)?;
     let (mut tasks, is_cut) = select(connection, &sql, params_from_iter(params), used)?;
     if is_cut || tasks.len() > limit {
         tasks.truncate(limit);
@@ -86,7 +90,8 @@ pub(super) fn ids(
     before: Option<SubmissionSeq>,
     limit: usize,
 ) -> Result<IdList> {
-    let (sql, params, floor) = ListQuery::new(filter).page(connection, "t.seq, t.id", before, limit)?;
+    let (sql, params, floor) =
+        ListQuery::new(connection, filter)?.page(connection, "t.seq, t.id", before, limit)?;
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(params))?;
     let mut list = IdList::default();
@@ -138,6 +143,7 @@ struct Lead {
 
 const ALL: Lead =
     Lead { table: "tasks t", seq: "t.seq", others: "LEFT JOIN outcomes o ON o.task_seq = t.seq" };
+const BY_ID: Lead = Lead { table: "tasks t INDEXED BY sqlite_autoindex_tasks_1", ..ALL };
 const OPEN: Lead = Lead {
     table: "open_tasks open",
     seq: "open.task_seq",
@@ -173,7 +179,7 @@ impl Condition {
 }
 
 impl ListQuery {
-    fn new(filter: &TaskFilter) -> Self {
+    fn new(connection: &Connection, filter: &TaskFilter) -> Result<Self> {
         let mut query = Self::led(filter);
         let runs = "EXISTS (SELECT 1 FROM attempts a WHERE a.task_seq = t.seq AND a.ended_at IS NULL)";
         match filter.state {
@@ -182,7 +188,9 @@ impl ListQuery {
             Some(TaskState::Succeeded) => query.conditions.and("o.state = 'succeeded'", []),
             Some(TaskState::Failed | TaskState::Cancelled) | None => {}
         }
-        if let Some(part) = &filter.id {
+        if let Some(part) = &filter.id
+            && !query.is_led_by_id(connection, part)?
+        {
             let fits = "(hex(t.id) LIKE ? || '%' OR hex(t.id) LIKE '%' || ?)";
             query.conditions.and(fits, [part.digits(), part.digits()]);
         }
@@ -198,7 +206,28 @@ impl ListQuery {
             let has = "EXISTS (SELECT 1 FROM json_each(t.labels) l WHERE l.key = ? AND l.value = ?)";
             query.conditions.and(has, [key, value]);
         }
-        query
+        Ok(query)
+    }
+
+    /// Whether ids begin with this part and lead to all that is wanted; those that end with it are left out then.
+    fn is_led_by_id(&mut self, connection: &Connection, part: &TaskIdPart) -> Result<bool> {
+        const RANGE: &str = "t.id BETWEEN unhex(?) AND unhex(?)";
+        let digits = part.digits();
+        if self.lead != ALL || digits.len() < LONG_BEGINNING {
+            return Ok(false);
+        }
+        let (first, last) = (format!("{digits:0<32}"), format!("{digits:F<32}"));
+        let sql = format!("SELECT 1 FROM tasks t WHERE {RANGE} LIMIT 1");
+        let is_there = connection.prepare_cached(&sql)?.exists([&first, &last])?;
+        if is_there {
+            self.lead = BY_ID;
+            // A group has an index too, and is no part of this one.
+            let others = std::mem::take(&mut self.among);
+            self.conditions.sql.insert_str(0, &others.sql);
+            self.conditions.params.splice(0..0, others.params);
+            self.among.and(RANGE, [&first, &last]);
+        }
+        Ok(is_there)
     }
 
     /// Led by what has the fewest rows to look at.

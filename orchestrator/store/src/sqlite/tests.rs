@@ -259,6 +259,30 @@ fn a_list_looks_at_a_bounded_number_of_tasks_at_a_time() -> Result<()> {
 }
 
 #[test]
+fn the_long_beginning_of_an_id_is_found_at_once_however_many_tasks_there_are() -> Result<()> {
+    let (_folder, path) = place();
+    let store = SqliteStore::open(&path)?;
+    let epoch = lead(&store);
+    store.commit(epoch, &batch(1, 7))?;
+    let wanted = store.ids(&TaskFilter::default(), None, 1)?.ids;
+    let digits = wanted[0].to_string();
+    fill(&store, list::SCANNED_TASKS);
+    let part = |text: &str| TaskFilter { id: Some(text.parse().unwrap()), ..TaskFilter::default() };
+    for base in [part(&digits[..8]), part(&digits[..18]), part(&digits)] {
+        let group = TaskFilter { group: Some("g".repeat(7)), ..base.clone() };
+        let succeeded = TaskFilter { state: Some(TaskState::Succeeded), ..base.clone() };
+        for (filter, expected) in [(base, &wanted[..]), (group, &wanted), (succeeded, &[])] {
+            let found = store.ids(&filter, None, 100)?;
+            assert_eq!((&found.ids[..], found.next), (expected, None), "{filter:?}");
+        }
+    }
+    let end = store.ids(&part(&digits[digits.len() - 8..]), None, 100)?;
+    assert_eq!((end.ids.len(), end.next), (0, Some(SubmissionSeq(2))), "an end is looked for among all");
+    assert_eq!(store.ids(&part(&digits[digits.len() - 8..]), end.next, 100)?.ids, wanted);
+    Ok(())
+}
+
+#[test]
 fn a_page_is_bounded_in_bytes_over_all_of_its_pieces() -> Result<()> {
     const LARGE: usize = 3 << 20;
     let (_folder, path) = place();
