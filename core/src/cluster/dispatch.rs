@@ -1,13 +1,13 @@
 //! Gives waiting tasks to workers with free slots. Tasks are bound as late as possible: they wait
 //! here and never on a worker.
 
-use clb_protocol::{AttemptNo, PoolName, TaskId};
+use clb_protocol::{AttemptNo, Epoch, PoolName, TaskId};
 
 use crate::clock::Moment;
 use crate::fleet::{Held, Link, Slot, Stage, Worker};
 use crate::output::{Change, Note, Order, Output};
 use crate::placement::{Candidate, Placed, Shortlist, choose};
-use crate::task::{Phase, RunningAttempt};
+use crate::task::{Placing, RunningAttempt};
 
 use super::{Cluster, DOUBT, SlotKey};
 
@@ -19,7 +19,7 @@ impl Cluster {
         let waiting: Vec<PoolName> = self
             .pools
             .values()
-            .filter(|pool| pool.hands_out() && !self.queue.is_empty(&pool.name))
+            .filter(|pool| pool.hands_out() && self.tasks.any_queued_in(&pool.name))
             .map(|pool| pool.name.clone())
             .collect();
         for pool in waiting {
@@ -40,52 +40,26 @@ impl Cluster {
         }
         let (keys, mut candidates): (Vec<SlotKey>, Vec<Candidate>) =
             of_pool().map(|(slot, candidate)| (slot.key(), candidate)).unzip();
+        let Self { tasks, slots, given, epoch, .. } = self;
         while free > 0 {
-            let Some(id) = self.queue.pop(pool) else { return };
-            let Some(choice) = choose(policy, id, &candidates) else { return };
-            free -= 1;
-            let list = Shortlist::new(&candidates, choice, id);
-            if let Some(attempt) = self.give(id, &keys[choice.index], now, out) {
+            let is_placed = tasks.start_next(pool, |id, attempt| {
+                let choice = choose(policy, id, &candidates)?;
+                let list = Shortlist::new(&candidates, choice, id);
+                let slot = slots.get_mut(&keys[choice.index])?;
+                *given += 1;
+                let running = give(slot, (id, attempt), *given, *epoch, now, out)?;
+                candidates[choice.index] = candidate(slot, now).unwrap_or_else(|| {
+                    let former = candidates[choice.index];
+                    Candidate { running: former.slots, ..former }
+                });
                 let placed = Placed { attempt, pool: pool.clone(), policy: choice.policy, at: now.at, list };
-                self.placements.remember(id, placed);
+                Some(Placing { running, placed })
+            });
+            if !is_placed {
+                return;
             }
-            if let Some(renewed) = self.slots.get(&keys[choice.index]).and_then(|slot| candidate(slot, now)) {
-                candidates[choice.index] = renewed;
-            } else {
-                candidates[choice.index].running = candidates[choice.index].slots;
-            }
+            free -= 1;
         }
-    }
-
-    fn give(&mut self, id: TaskId, key: &SlotKey, now: Moment, out: &mut Output) -> Option<AttemptNo> {
-        let slot = self.slots.get_mut(key)?;
-        let worker_id = slot.worker_id();
-        let port = slot.port;
-        let worker = slot.worker_mut()?;
-        let (link, task) = (worker.open_link()?, self.tasks.get_mut(&id)?);
-        self.given += 1;
-        worker.last_given = self.given;
-        worker.load.reserve();
-        let attempt = task.last_attempt.next();
-        worker.running.insert(id, Held { attempt, since: now });
-        task.last_attempt = attempt;
-        task.phase = Phase::Running(Box::new(RunningAttempt {
-            attempt,
-            worker: worker_id.clone(),
-            epoch: self.epoch,
-            started_at: now.at,
-        }));
-        self.running += 1;
-        out.orders.push((link, Order::Run(id, attempt)));
-        out.notes.push(Note::SentPayload(id, port));
-        out.changes.push(Change::AttemptStarted {
-            task: id,
-            attempt,
-            worker: worker_id,
-            epoch: self.epoch,
-            at: now.at,
-        });
-        Some(attempt)
     }
 
     /// Whether it is known who holds what, so that nothing is run again that still runs.
@@ -102,6 +76,30 @@ impl Cluster {
         }
         self.settling.is_none()
     }
+}
+
+/// Has the worker of a slot run a task.
+fn give(
+    slot: &mut Slot,
+    (id, attempt): (TaskId, AttemptNo),
+    given: u64,
+    epoch: Epoch,
+    now: Moment,
+    out: &mut Output,
+) -> Option<RunningAttempt> {
+    let worker_id = slot.worker_id();
+    let port = slot.port;
+    let worker = slot.worker_mut()?;
+    let link = worker.open_link()?;
+    worker.last_given = given;
+    worker.load.reserve();
+    worker.running.insert(id, Held { attempt, since: now });
+    let running = RunningAttempt { attempt, worker: worker_id.clone(), epoch, started_at: now.at };
+    out.orders.push((link, Order::Run(id, attempt)));
+    out.notes.push(Note::SentPayload(id, port));
+    let start = Change::AttemptStarted { task: id, attempt, worker: worker_id, epoch, at: now.at };
+    out.changes.push(start);
+    Some(running)
 }
 
 /// The worker of a slot that may get a task as soon as it has a free slot.

@@ -33,10 +33,10 @@ impl Cluster {
     /// has ended.
     #[must_use]
     pub fn explain(&self, id: TaskId, now: Moment) -> Option<Explanation> {
-        let task = self.tasks.get(&id)?;
-        let placed = self.placements.get(id).filter(|placed| placed.attempt == task.last_attempt);
+        let task = self.tasks.get(id)?;
+        let placed = self.tasks.placed(id).filter(|placed| placed.attempt == task.last_attempt);
         let placement = placed.map(placement_view);
-        let (waiting, summary) = match &task.phase {
+        let (waiting, summary) = match task.phase() {
             Phase::Accepted { .. } => return None,
             Phase::Running(running) => {
                 return Some(Explanation {
@@ -66,12 +66,12 @@ impl Cluster {
     /// Where the newest attempt of a task was placed and from which candidates, while that is remembered.
     #[must_use]
     pub fn placement(&self, id: TaskId) -> Option<(PlacementView, Vec<CandidateView>)> {
-        let placed = self.placements.get(id)?;
+        let placed = self.tasks.placed(id)?;
         Some((placement_view(placed), candidates_then(placed)))
     }
 
     fn queued(&self, id: TaskId, task: &Task, now: Moment) -> (Waiting, String) {
-        let ahead = self.queue.ahead(id, task) as u64;
+        let ahead = self.tasks.ahead(id, task) as u64;
         let obstacle = self
             .obstacle_of_pool(&task.pool, now)
             .or_else(|| self.obstacle_of_all(now))

@@ -12,7 +12,7 @@ use crate::input::{LinkNo, SeenWorker};
 use crate::output::{Change, FleetAction, Note, Order, Output};
 use crate::pool::Image;
 
-use super::tasks::timed_out;
+use super::outcomes::timed_out;
 use super::{Cluster, SlotKey, TIMEOUT_CHECK};
 
 impl Cluster {
@@ -167,7 +167,7 @@ impl Cluster {
             if let Some(worker) = self.slots.get_mut(key).and_then(Slot::worker_mut) {
                 let running = std::mem::take(&mut worker.running);
                 for (id, Held { attempt, .. }) in running {
-                    if self.is_current(id, attempt) {
+                    if self.tasks.is_current(id, attempt) {
                         self.requeue(id, verdict.clone(), now, out);
                     }
                 }
@@ -260,26 +260,9 @@ impl Cluster {
         current.map(|seen| seen.container.clone())
     }
 
-    /// Attempts that the store shows as running on containers that are not there.
-    fn lose_unclaimed(&mut self, now: Moment, out: &mut Output) {
-        for (worker, attempts) in std::mem::take(&mut self.unclaimed) {
-            let key = (worker.pool.clone(), worker.slot);
-            for (id, attempt) in attempts {
-                if self.is_current(id, attempt) {
-                    let detail = "The container was gone when a new leader looked for it";
-                    self.fail(id, &Verdict::new(VerdictKind::HostLost, detail), None, now, out);
-                }
-            }
-            out.notes.push(Note::Fleet(format!("{worker} is gone; slot {} gets a new container", key.1)));
-        }
-        let unjudgeable = std::mem::take(&mut self.unjudgeable);
-        let verdict = Verdict::new(VerdictKind::HostLost, "Its slot is gone and nobody can tell how it died");
-        self.judge(unjudgeable, &verdict, now, out);
-    }
-
     /// Does what is due by now.
     pub(super) fn expire(&mut self, now: Moment, out: &mut Output) {
-        self.wake(now);
+        self.tasks.wake(now);
         let keys: Vec<SlotKey> = self.slots.keys().cloned().collect();
         for key in &keys {
             if let Some(cause) = self.overdue(key, now) {
@@ -335,7 +318,7 @@ impl Cluster {
         let mut late: Vec<(TaskId, AttemptNo, u64, Option<LinkNo>)> = Vec::new();
         for worker in self.slots.values().filter_map(Slot::worker) {
             for (id, Held { attempt, since }) in &worker.running {
-                let Some(task) = self.tasks.get(id) else { continue };
+                let Some(task) = self.tasks.get(*id) else { continue };
                 if task.running().is_none_or(|running| running.attempt != *attempt) {
                     continue;
                 }

@@ -13,6 +13,7 @@ impl Cluster {
     /// Walks the whole state; the error names the invariant that does not hold. For tests and
     /// simulation: it takes time in proportion to the number of tasks.
     pub fn check_invariants(&self) -> Result<(), String> {
+        self.tasks.check()?;
         self.check_workers()?;
         self.check_pools()?;
         let mut held: BTreeMap<TaskId, Vec<AttemptNo>> = BTreeMap::new();
@@ -24,54 +25,24 @@ impl Cluster {
         for (id, attempt) in self.unclaimed.values().flatten() {
             held.entry(*id).or_default().push(*attempt);
         }
-        let (mut queued, mut running, mut asleep) = (0, 0, 0);
         let mut broken = None;
         self.tasks.all(|id, task| {
-            let is_queued = self.queue.contains(*id, task);
-            let bounded = task.spent <= task.max_attempts && task.spent <= task.last_attempt.0;
-            queued += usize::from(is_queued);
-            let holds = bounded
-                && match &task.phase {
-                    Phase::Accepted { .. } => !is_queued,
-                    Phase::Queued => is_queued && !task.is_exhausted(),
-                    Phase::Resting { .. } | Phase::Deferred { .. } => {
-                        asleep += 1;
-                        !is_queued && !task.is_exhausted() && self.asleep.contains(*id, &task.phase)
-                    }
-                    Phase::Running(current) => {
-                        running += 1;
-                        let is_held = held.get(id).is_some_and(|all| all.contains(&current.attempt));
-                        !is_queued && !task.is_exhausted() && is_held
-                    }
-                    Phase::Undecided(lost) => {
-                        let is_unjudged = |slot: &Slot| slot.unjudged.iter().any(|(other, _)| other == id);
-                        let is_known = self.unjudgeable.contains(&(*id, lost.attempt));
-                        !is_queued
-                            && task.is_exhausted()
-                            && (is_known || self.slots.values().any(is_unjudged))
-                    }
-                };
-            if !holds {
-                broken = Some(format!("{id} is not where the queue and the workers see it: {task:?}"));
+            let is_known = match task.phase() {
+                Phase::Running(current) => held.get(id).is_some_and(|all| all.contains(&current.attempt)),
+                Phase::Undecided(lost) => {
+                    let is_unjudged = |slot: &Slot| slot.unjudged.iter().any(|(other, _)| other == id);
+                    self.unjudgeable.contains(&(*id, lost.attempt)) || self.slots.values().any(is_unjudged)
+                }
+                Phase::Accepted { .. } | Phase::Queued | Phase::Resting { .. } | Phase::Deferred { .. } => {
+                    true
+                }
+            };
+            if !is_known {
+                broken = Some(format!("{id} is not where the workers see it: {task:?}"));
             }
-            holds
+            is_known
         });
-        if let Some(broken) = broken {
-            return Err(broken);
-        }
-        if queued != self.queue.len() {
-            return Err(format!("{} tasks are queued, {queued} of them are known", self.queue.len()));
-        }
-        if running != self.running {
-            return Err(format!("{running} tasks run, {} are counted", self.running));
-        }
-        if asleep != self.asleep.len() {
-            return Err(format!("{} tasks are to be woken, {asleep} of them sleep", self.asleep.len()));
-        }
-        if !self.placements.is_bounded(usize::try_from(running).unwrap_or(usize::MAX)) {
-            return Err("more placements are remembered than may be".to_owned());
-        }
-        Ok(())
+        broken.map_or(Ok(()), Err)
     }
 
     fn check_pools(&self) -> Result<(), String> {
@@ -93,17 +64,6 @@ impl Cluster {
             }
             if !self.unsettled.contains(&pool.name) && replaced.any(|slot| slot.course != Course::Stay) {
                 return Err(format!("{} is settled and lets a worker go", pool.name));
-            }
-        }
-        let mut open = BTreeMap::new();
-        self.tasks.all(|_, task| {
-            *open.entry(task.pool.clone()).or_insert(0_u64) += 1;
-            true
-        });
-        for (pool, count) in &self.open {
-            let found = open.remove(pool).unwrap_or_default();
-            if found != *count {
-                return Err(format!("{found} tasks of {pool} are open, {count} are counted"));
             }
         }
         Ok(())

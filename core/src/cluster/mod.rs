@@ -10,34 +10,30 @@ mod dispatch;
 mod explain;
 mod fleet;
 mod invariants;
+mod losses;
+mod outcomes;
 mod pools;
 mod restore;
 mod steering;
-mod tasks;
+mod submissions;
 #[cfg(test)]
 mod tests;
 mod views;
-mod waiting;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clb_protocol::{
-    AttemptNo, Epoch, Generation, OutcomeSeq, PoolName, SlotNo, SubmissionSeq, TaskId, WorkerId,
-};
+use clb_protocol::{AttemptNo, Epoch, Generation, PoolName, SlotNo, TaskId, WorkerId};
 
 use crate::build::Builds;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::fleet::{Course, Link, Slot, Stage};
 use crate::input::{Input, LinkNo};
-use crate::lookup::Lookup;
 use crate::output::Output;
-use crate::placement::Memory;
 use crate::pool::{Image, Pool};
-use crate::queue::Queue;
-use crate::task::Task;
+use crate::task::Tasks;
 
 pub use self::restore::Restoration;
 
@@ -63,30 +59,20 @@ const TIMEOUT_CHECK: Duration = Duration::from_secs(1);
 pub struct Cluster {
     config: Config,
     epoch: Epoch,
-    tasks: Lookup<TaskId, Task>,
-    queue: Queue,
+    tasks: Tasks,
     pools: BTreeMap<PoolName, Pool>,
     /// Pools that are not as they should be.
     unsettled: BTreeSet<PoolName>,
-    /// How many tasks of each pool have no outcome.
-    open: BTreeMap<PoolName, u64>,
     slots: BTreeMap<SlotKey, Slot>,
     /// The newest generation of each slot that there was.
     generations: BTreeMap<SlotKey, Generation>,
     links: BTreeMap<LinkNo, SlotKey>,
     /// Attempts that the store shows as running, until their workers are found or found missing.
     unclaimed: BTreeMap<WorkerId, BTreeMap<TaskId, AttemptNo>>,
-    asleep: waiting::Asleep,
-    placements: Memory,
     /// Who died before Docker's first list came, which may still show them alive.
     early_deaths: BTreeSet<WorkerId>,
     /// Attempts without a verdict, lost in slots that are no more.
     unjudgeable: Vec<(TaskId, AttemptNo)>,
-    last_submission: SubmissionSeq,
-    last_outcome: OutcomeSeq,
-    /// Succeeded, failed, cancelled.
-    ended: [u64; 3],
-    running: u64,
     given: u64,
     /// Whether Docker's list of containers was seen in this term.
     observed: bool,
@@ -109,8 +95,8 @@ impl Cluster {
         let concerns_pools = concerns_pools(&input) || is_report && !self.unsettled.is_empty();
         match input {
             Input::Submitted(tasks) => self.accept(tasks, now, &mut out),
-            Input::Stored(ids) => self.enqueue(&ids, now),
-            Input::NotStored(ids) => self.forget(&ids),
+            Input::Stored(ids) => ids.iter().for_each(|id| self.tasks.store(*id, now)),
+            Input::NotStored(ids) => ids.iter().for_each(|id| self.tasks.forget(*id)),
             Input::CancelRequested { ids, which } => {
                 out.cancelled = ids.iter().map(|id| self.cancel(*id, which, now, &mut out)).collect();
             }
@@ -187,9 +173,9 @@ impl Cluster {
                 (!slot.unjudged.is_empty()).then(|| slot.unjudged_since + self.config.verdict_limit);
             [stage, judgement].into_iter().flatten()
         });
-        let timeouts = (self.running > 0).then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
+        let timeouts = self.tasks.any_runs().then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
         let settled = self.settling.filter(|_| !self.retired).map(|settling| settling.until);
-        let rested = self.asleep.next(now);
+        let rested = self.tasks.next_wake(now);
         let images = self.pools.values().filter_map(|pool| match pool.image {
             Image::Failed { retry_at, .. } if !self.retired && pool.wanted() > 0 => Some(retry_at),
             _ => None,

@@ -127,7 +127,7 @@ impl Cluster {
                 self.save_pool(name, out);
                 PoolReceipt::Removed
             }
-            None if self.open.get(name).is_some_and(|open| *open > 0) => PoolReceipt::HasTasks,
+            None if self.tasks.open_in(name) > 0 => PoolReceipt::HasTasks,
             None => {
                 pool.is_removing = true;
                 pool.is_paused = false;
@@ -297,21 +297,6 @@ impl Cluster {
                 pool.since = now.at;
             }
             (pool.state, pool.reason) = (state, reason);
-        }
-    }
-
-    /// A task of a pool has no outcome yet.
-    pub(super) fn count_open(&mut self, pool: &PoolName) {
-        match self.open.get_mut(pool) {
-            Some(open) => *open += 1,
-            None => drop(self.open.insert(pool.clone(), 1)),
-        }
-    }
-
-    /// A task of a pool is not open any more.
-    pub(super) fn discount_open(&mut self, pool: &PoolName) {
-        if let Some(open) = self.open.get_mut(pool) {
-            *open -= 1;
         }
     }
 }

@@ -8,12 +8,8 @@ use crate::build::Builds;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::input::{Restored, RestoredTask};
-use crate::lookup::Lookup;
-use crate::placement::Memory;
-use crate::queue::{Queue, Turn};
-use crate::task::{Phase, RunningAttempt, Task};
+use crate::task::{RunningAttempt, Tasks};
 
-use super::waiting::Asleep;
 use super::{Cluster, Settling};
 
 /// A leader's state while it is being read from the store, task by task: a million of them are not held twice.
@@ -26,23 +22,15 @@ impl Restoration {
     pub fn begin(config: Config, restored: Restored, now: Moment) -> Self {
         let mut cluster = Cluster {
             epoch: restored.epoch,
-            tasks: Lookup::default(),
-            queue: Queue::default(),
+            tasks: Tasks::new(restored.last_submission, restored.last_outcome, restored.ended),
             pools: BTreeMap::new(),
             unsettled: BTreeSet::new(),
-            open: BTreeMap::new(),
             slots: BTreeMap::new(),
             generations: BTreeMap::new(),
             links: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
-            asleep: Asleep::default(),
-            placements: Memory::default(),
             early_deaths: BTreeSet::new(),
             unjudgeable: Vec::new(),
-            last_submission: restored.last_submission,
-            last_outcome: restored.last_outcome,
-            ended: restored.ended,
-            running: 0,
             given: 0,
             observed: false,
             retired: false,
@@ -81,46 +69,11 @@ impl Restoration {
 
 impl Cluster {
     fn restore_task(&mut self, row: RestoredTask, now: Moment) {
-        let id = row.id;
-        self.restore_unjudged(id, &row.unjudged);
-        let phase = match (row.open, row.unjudged.last()) {
-            (Some(open), _) => {
-                self.unclaimed.entry(open.worker.clone()).or_default().insert(id, open.attempt);
-                self.running += 1;
-                Phase::Running(Box::new(open))
-            }
-            (None, Some(lost)) if row.spent >= row.max_attempts => Phase::Undecided(Box::new(lost.clone())),
-            (None, _) => Phase::Queued,
-        };
-        // One that came before the clock was set back did not come in the future.
-        let comes_at = row.submitted_at.min(now.at);
-        let waits_since = row.not_before.map_or(comes_at, |until| until.max(comes_at));
-        let mut task = Task {
-            seq: row.seq,
-            pool: row.pool,
-            turn: Turn::new(waits_since, row.priority),
-            max_attempts: row.max_attempts,
-            spent: row.spent,
-            last_attempt: row.last_attempt,
-            timeout_ms: (row.timeout_seconds * 1_000.0) as u64,
-            retry: row.retry.map(Box::new),
-            phase,
-        };
-        if task.phase == Phase::Queued {
-            let rested = row.rests_since.and_then(|since| {
-                let rest = task.rest(id)?;
-                // However the clock was set since then, it rests no longer than it would have.
-                Some((since + rest).since(now.at).min(rest)).filter(|left| !left.is_zero())
-            });
-            match (row.not_before.filter(|until| *until > now.at), rested) {
-                (Some(until), _) => task.phase = Phase::Deferred { until },
-                (None, Some(left)) => task.phase = Phase::Resting { until: Box::new(now + left) },
-                (None, None) => self.queue.push(id, &task),
-            }
+        self.restore_unjudged(row.id, &row.unjudged);
+        if let Some(open) = &row.open {
+            self.unclaimed.entry(open.worker.clone()).or_default().insert(row.id, open.attempt);
         }
-        self.asleep.add(id, &task.phase);
-        self.count_open(&task.pool);
-        self.tasks.insert(id, task);
+        self.tasks.restore(row, now);
     }
 
     /// Losses whose verdict the former leader did not live to see.

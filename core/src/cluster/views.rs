@@ -5,7 +5,7 @@ use clb_protocol::{Epoch, PoolName, SlotNo, TaskId};
 
 use crate::fleet::{Held, Link, Slot, Stage};
 use crate::pool::Pool;
-use crate::task::{RunningAttempt, Task};
+use crate::task::RunningAttempt;
 
 use super::Cluster;
 
@@ -19,21 +19,19 @@ impl Cluster {
     /// Whether a task is accepted, waiting or running.
     #[must_use]
     pub fn is_open(&self, id: TaskId) -> bool {
-        self.tasks.contains(&id)
+        self.tasks.contains(id)
     }
 
     /// The attempt of a task that a worker has now.
     #[must_use]
     pub fn running_attempt(&self, id: TaskId) -> Option<&RunningAttempt> {
-        self.tasks.get(&id).and_then(Task::running)
+        self.tasks.running(id)
     }
 
     /// How many tasks stand where.
     #[must_use]
     pub fn counts(&self) -> TaskCounts {
-        let [succeeded, failed, cancelled] = self.ended;
-        let open = self.tasks.len() as u64;
-        TaskCounts { queued: open - self.running, running: self.running, succeeded, failed, cancelled }
+        self.tasks.counts()
     }
 
     /// Every slot with its worker, by pool and place.
@@ -60,10 +58,10 @@ impl Cluster {
 
     fn pool_view(&self, pool: &Pool) -> PoolView {
         let slots = || self.slots.values().filter(|slot| slot.pool == pool.name);
-        let is_current = |(id, held): &(&TaskId, &Held)| self.is_current(**id, held.attempt);
+        let is_current = |(id, held): &(&TaskId, &Held)| self.tasks.is_current(**id, held.attempt);
         let running =
             slots().filter_map(Slot::worker).flat_map(|w| &w.running).filter(is_current).count() as u64;
-        let open = self.open.get(&pool.name).copied().unwrap_or_default();
+        let open = self.tasks.open_in(&pool.name);
         let ready = slots().filter(|slot| slot.is_serving()).count();
         PoolView {
             name: pool.name.clone(),

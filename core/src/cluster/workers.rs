@@ -84,7 +84,7 @@ impl Cluster {
         for (id, attempt) in expected {
             let held = hello.running.iter().any(|r| r.task == id && r.attempt == attempt)
                 || hello.finished.iter().any(|r| r.task == id && r.attempt == attempt);
-            if held || !self.is_current(id, attempt) {
+            if held || !self.tasks.is_current(id, attempt) {
                 continue;
             }
             if same_process {
@@ -106,39 +106,27 @@ impl Cluster {
             epoch: running.epoch,
             started_at: running.started_at,
         };
-        let Some(task) = self.tasks.get_mut(&id) else {
-            out.orders.push((link, Order::Cancel(id, running.attempt)));
-            return;
-        };
-        match &task.phase {
+        let order = Order::Cancel(id, running.attempt);
+        let Some(task) = self.tasks.get(id) else { return out.orders.push((link, order)) };
+        let goes_on = match task.phase() {
             Phase::Running(current) if current.attempt == running.attempt && current.worker == *worker => {
                 return;
             }
-            Phase::Queued if may_go_on(&self.slots, task, running, worker) => self.queue.remove(id, task),
-            Phase::Resting { .. } | Phase::Deferred { .. }
-                if may_go_on(&self.slots, task, running, worker) =>
-            {
-                self.asleep.remove(id, &task.phase);
+            Phase::Queued | Phase::Resting { .. } | Phase::Deferred { .. } => {
+                may_go_on(&self.slots, task, running, worker)
             }
-            Phase::Undecided(lost) if lost.attempt == running.attempt && lost.worker == *worker => {}
-            Phase::Queued
-            | Phase::Deferred { .. }
-            | Phase::Resting { .. }
-            | Phase::Running(_)
-            | Phase::Undecided(_)
-            | Phase::Accepted { .. } => {
-                out.orders.push((link, Order::Cancel(id, running.attempt)));
-                return;
-            }
+            Phase::Undecided(lost) => lost.attempt == running.attempt && lost.worker == *worker,
+            Phase::Running(_) | Phase::Accepted { .. } => false,
+        };
+        if !goes_on {
+            return out.orders.push((link, order));
         }
-        task.last_attempt = task.last_attempt.max(running.attempt);
-        task.phase = Phase::Running(Box::new(adopted.clone()));
-        self.running += 1;
+        self.tasks.resume(id, adopted.clone());
         if let Some(slot) = self.slots.get_mut(&(worker.pool.clone(), worker.slot)) {
             let before = slot.unjudged.len();
             slot.unjudged.retain(|lost| *lost != (id, running.attempt));
             if slot.unjudged.len() < before {
-                task.spent -= 1;
+                self.tasks.refund(id);
             }
         }
         out.changes.push(Change::AttemptStarted {
@@ -194,7 +182,7 @@ impl Cluster {
             }
         }
         for (id, attempt) in given_back {
-            if self.is_current(id, attempt) {
+            if self.tasks.is_current(id, attempt) {
                 let detail = "The worker was stopped and gave the task back";
                 self.requeue(id, Verdict::new(VerdictKind::Stopped, detail), now, out);
             }
@@ -261,7 +249,7 @@ impl Cluster {
             worker.running.remove(&id);
             worker.load.release();
         }
-        if !self.is_current(id, attempt) {
+        if !self.tasks.is_current(id, attempt) {
             return;
         }
         match unreadable {
@@ -272,16 +260,6 @@ impl Cluster {
             Some(reason) => {
                 let detail = format!("What it is to do cannot be read from the store: {reason}");
                 self.fail(id, &Verdict::new(VerdictKind::Failed, detail), None, now, out);
-            }
-        }
-    }
-
-    /// Everything that a slot's worker runs is lost; why is found out later.
-    pub(super) fn lose_running(&mut self, key: &SlotKey, now: Moment, out: &mut Output) {
-        let Some(worker) = self.slots.get_mut(key).and_then(Slot::worker_mut) else { return };
-        for (id, Held { attempt, .. }) in std::mem::take(&mut worker.running) {
-            if self.is_current(id, attempt) {
-                self.lose(id, key, now, out);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One task between its acceptance and its end.
+//! One task between its acceptance and its end ([`Task`]), and all of them ([`Tasks`]).
 //!
 //! ```text
 //! Accepted --stored--> Queued --ordered--> Running --result--> (ended, no longer in memory)
@@ -11,7 +11,9 @@
 //! An ended task is not kept: its outcome is an intention of the same step. Neither are specs and
 //! results, so that a million waiting tasks fit in memory.
 
+mod asleep;
 mod rest;
+mod tasks;
 
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ use clb_protocol::{AttemptNo, Epoch, PoolName, SubmissionSeq, TaskId, Timestamp,
 
 use crate::clock::Moment;
 use crate::queue::Turn;
+
+pub(crate) use self::tasks::{Ended, Placing, Tasks};
 
 /// Where a task stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,11 +107,17 @@ pub struct Task {
     /// What is repeated after which rest, where it asks for something of its own: most do not, and a million
     /// of them may wait.
     pub retry: Option<Box<Retry>>,
-    /// Where it stands.
-    pub phase: Phase,
+    /// Where it stands. Only [`Tasks`] writes it.
+    phase: Phase,
 }
 
 impl Task {
+    /// Where it stands.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
     /// The attempt that is its current one.
     #[must_use]
     pub fn running(&self) -> Option<&RunningAttempt> {

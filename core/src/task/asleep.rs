@@ -1,13 +1,13 @@
-//! How tasks come to wait: for a slot, for their time, for their next attempt.
+//! Tasks that wait for their time: put off by their callers, or at rest between two attempts. What wakes them is
+//! the leader's next deadline.
 
 use std::collections::BTreeSet;
 
 use clb_protocol::{TaskId, Timestamp};
 
 use crate::clock::Moment;
-use crate::task::Phase;
 
-use super::Cluster;
+use super::Phase;
 
 /// Tasks that go on by themselves, by when they are due.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl Asleep {
     }
 
     /// One that is due.
-    fn due(&self, now: Moment) -> Option<TaskId> {
+    pub(super) fn due(&self, now: Moment) -> Option<TaskId> {
         let rested = self.resting.first().filter(|(until, _)| *until <= now).map(|(_, id)| *id);
         let its_time = || self.deferred.first().filter(|(until, _)| *until <= now.at).map(|(_, id)| *id);
         rested.or_else(its_time)
@@ -61,51 +61,5 @@ impl Asleep {
 
     pub(super) fn len(&self) -> usize {
         self.resting.len() + self.deferred.len()
-    }
-}
-
-impl Cluster {
-    pub(super) fn enqueue(&mut self, ids: &[TaskId], now: Moment) {
-        for id in ids {
-            let Some(task) = self.tasks.get_mut(id) else { continue };
-            let Phase::Accepted { not_before } = task.phase else { continue };
-            if let Some(until) = not_before.filter(|until| *until > now.at) {
-                task.phase = Phase::Deferred { until };
-                self.asleep.add(*id, &task.phase);
-            } else {
-                task.phase = Phase::Queued;
-                self.queue.push(*id, task);
-            }
-        }
-    }
-
-    /// A task whose attempt counted goes back into the queue, at once or after a rest.
-    pub(super) fn come_back(&mut self, id: TaskId, now: Moment) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        let Some(rest) = task.rest(id) else { return self.put_back(id) };
-        if let Some(running) = task.running() {
-            self.placements.let_go(id, running.attempt);
-            self.running -= 1;
-        }
-        task.phase = Phase::Resting { until: Box::new(now + rest) };
-        self.asleep.add(id, &task.phase);
-    }
-
-    /// Tasks that have waited for their time go into the queue.
-    pub(super) fn wake(&mut self, now: Moment) {
-        while let Some(id) = self.asleep.due(now) {
-            self.put_back(id);
-        }
-    }
-
-    pub(super) fn put_back(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        if let Some(running) = task.running() {
-            self.placements.let_go(id, running.attempt);
-            self.running -= 1;
-        }
-        self.asleep.remove(id, &task.phase);
-        task.phase = Phase::Queued;
-        self.queue.push(id, task);
     }
 }
