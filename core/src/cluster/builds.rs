@@ -84,7 +84,7 @@ impl Cluster {
         self.builds = builds;
         self.unsettled.extend(self.pools.keys().cloned());
         let outdated: BTreeSet<&PoolName> =
-            self.slots.values().filter(|slot| self.is_outdated(slot)).map(|slot| &slot.pool).collect();
+            self.fleet.slots().filter(|slot| self.is_outdated(slot)).map(|slot| &slot.pool).collect();
         for pool in outdated {
             out.notes.push(Note::Fleet(format!(
                 "The workers of pool {pool} are not made of what they would be made of now: they are replaced one \

@@ -1,15 +1,15 @@
 //! Gives waiting tasks to workers with free slots. Tasks are bound as late as possible: they wait
 //! here and never on a worker.
 
-use clb_protocol::{AttemptNo, Epoch, PoolName, TaskId};
+use clb_protocol::PoolName;
 
 use crate::clock::Moment;
-use crate::fleet::{Held, Link, Slot, Stage, Worker};
+use crate::fleet::{Given, Link, Slot, SlotKey, Stage, Worker};
 use crate::output::{Change, Note, Order, Output};
 use crate::placement::{Candidate, Placed, Shortlist, choose};
 use crate::task::{Placing, RunningAttempt};
 
-use super::{Cluster, DOUBT, SlotKey};
+use super::{Cluster, DOUBT};
 
 impl Cluster {
     pub(super) fn dispatch(&mut self, now: Moment, out: &mut Output) {
@@ -30,7 +30,7 @@ impl Cluster {
     fn dispatch_pool(&mut self, pool: &PoolName, now: Moment, out: &mut Output) {
         let Some(policy) = self.pools.get(pool).map(|pool| pool.spec.placement) else { return };
         let of_pool = || {
-            let slots = self.pool_slots(pool);
+            let slots = self.fleet.slots_of(pool);
             slots.filter_map(|slot| candidate(slot, now).map(|candidate| (slot, candidate)))
         };
         let free_slots = |candidate: &Candidate| candidate.slots.saturating_sub(candidate.running);
@@ -40,18 +40,23 @@ impl Cluster {
         }
         let (keys, mut candidates): (Vec<SlotKey>, Vec<Candidate>) =
             of_pool().map(|(slot, candidate)| (slot.key(), candidate)).unzip();
-        let Self { tasks, slots, given, epoch, .. } = self;
+        let Self { tasks, fleet, epoch, .. } = self;
         while free > 0 {
             let is_placed = tasks.start_next(pool, |id, attempt| {
                 let choice = choose(policy, id, &candidates)?;
                 let list = Shortlist::new(&candidates, choice, id);
-                let slot = slots.get_mut(&keys[choice.index])?;
-                *given += 1;
-                let running = give(slot, (id, attempt), *given, *epoch, now, out)?;
-                candidates[choice.index] = candidate(slot, now).unwrap_or_else(|| {
-                    let former = candidates[choice.index];
-                    Candidate { running: former.slots, ..former }
-                });
+                let key = &keys[choice.index];
+                let Given { worker, link, port } = fleet.give(key, (id, attempt), now)?;
+                candidates[choice.index] =
+                    fleet.slot(key).and_then(|slot| candidate(slot, now)).unwrap_or_else(|| {
+                        let former = candidates[choice.index];
+                        Candidate { running: former.slots, ..former }
+                    });
+                out.orders.push((link, Order::Run(id, attempt)));
+                out.notes.push(Note::SentPayload(id, port));
+                let (epoch, started_at) = (*epoch, now.at);
+                let running = RunningAttempt { attempt, worker: worker.clone(), epoch, started_at };
+                out.changes.push(Change::AttemptStarted { task: id, attempt, worker, epoch, at: started_at });
                 let placed = Placed { attempt, pool: pool.clone(), policy: choice.policy, at: now.at, list };
                 Some(Placing { running, placed })
             });
@@ -69,37 +74,13 @@ impl Cluster {
                 Stage::Up(worker) => matches!(worker.link, Link::Awaited { .. }),
                 _ => false,
             };
-            let may_end_early = self.observed && settling.may_end_early;
-            if now >= settling.until || (may_end_early && !self.slots.values().any(awaited)) {
+            let may_end_early = self.fleet.is_observed() && settling.may_end_early;
+            if now >= settling.until || (may_end_early && !self.fleet.slots().any(awaited)) {
                 self.settling = None;
             }
         }
         self.settling.is_none()
     }
-}
-
-/// Has the worker of a slot run a task.
-fn give(
-    slot: &mut Slot,
-    (id, attempt): (TaskId, AttemptNo),
-    given: u64,
-    epoch: Epoch,
-    now: Moment,
-    out: &mut Output,
-) -> Option<RunningAttempt> {
-    let worker_id = slot.worker_id();
-    let port = slot.port;
-    let worker = slot.worker_mut()?;
-    let link = worker.open_link()?;
-    worker.last_given = given;
-    worker.load.reserve();
-    worker.running.insert(id, Held { attempt, since: now });
-    let running = RunningAttempt { attempt, worker: worker_id.clone(), epoch, started_at: now.at };
-    out.orders.push((link, Order::Run(id, attempt)));
-    out.notes.push(Note::SentPayload(id, port));
-    let start = Change::AttemptStarted { task: id, attempt, worker: worker_id, epoch, at: now.at };
-    out.changes.push(start);
-    Some(running)
 }
 
 /// The worker of a slot that may get a task as soon as it has a free slot.

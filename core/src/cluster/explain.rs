@@ -9,7 +9,7 @@ use clb_protocol::api::{
 use clb_protocol::{PoolName, TaskId, Timestamp, ids};
 
 use crate::clock::Moment;
-use crate::fleet::{Slot, Stage};
+use crate::fleet::{Slot, Stage, key_of};
 use crate::placement::{Candidate, Placed, Policy, Seen, choose, rank};
 use crate::pool::{Image, Pool};
 use crate::task::{Phase, RunningAttempt, Task};
@@ -104,7 +104,7 @@ impl Cluster {
                 until: None,
             });
         }
-        let has_worker = self.pool_slots(name).any(|slot| candidate(slot, now).is_some());
+        let has_worker = self.fleet.slots_of(name).any(|slot| candidate(slot, now).is_some());
         if pool.fault.is_none() && (pool.state != PoolState::Failed || has_worker) {
             return None;
         }
@@ -156,7 +156,7 @@ impl Cluster {
     }
 
     fn obstacle_of_workers(&self, pool: &PoolName, ahead: u64, now: Moment) -> Obstacle {
-        let slots = || self.pool_slots(pool);
+        let slots = || self.fleet.slots_of(pool);
         let ready: Vec<Candidate> = slots().filter_map(|slot| candidate(slot, now)).collect();
         if ready.is_empty() {
             let doing: Vec<String> =
@@ -193,7 +193,7 @@ impl Cluster {
 
     /// When the next worker is made that backs off now.
     fn next_try(&self, pool: &PoolName, now: Moment) -> Option<Timestamp> {
-        let tries = self.pool_slots(pool).filter_map(|slot| match slot.stage {
+        let tries = self.fleet.slots_of(pool).filter_map(|slot| match slot.stage {
             Stage::Vacant { not_before } if not_before > now => Some(not_before),
             _ => None,
         });
@@ -202,14 +202,14 @@ impl Cluster {
 
     /// How long an attempt has run, as far as this leader could measure it.
     fn ran_for(&self, id: TaskId, running: &RunningAttempt, now: Moment) -> Duration {
-        let slot = self.slots.get(&(running.worker.pool.clone(), running.worker.slot));
+        let slot = self.fleet.slot(&key_of(&running.worker));
         let held = slot.and_then(Slot::worker).and_then(|worker| worker.running.get(&id));
         let held = held.filter(|held| held.attempt == running.attempt);
         held.map_or_else(|| now.at.since(running.started_at), |held| now.since(held.since))
     }
 
     fn candidates_now(&self, pool: &PoolName, id: TaskId, now: Moment) -> Vec<CandidateView> {
-        let slots: Vec<&Slot> = self.pool_slots(pool).collect();
+        let slots: Vec<&Slot> = self.fleet.slots_of(pool).collect();
         let may_get: Vec<Option<Candidate>> = slots.iter().map(|slot| candidate(slot, now)).collect();
         let ready: Vec<Candidate> = may_get.iter().flatten().copied().collect();
         let policy = self.pools.get(pool).map(|pool| pool.spec.placement).unwrap_or_default();

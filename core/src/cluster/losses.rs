@@ -4,18 +4,17 @@ use clb_protocol::api::{Verdict, VerdictKind};
 use clb_protocol::{AttemptNo, TaskId};
 
 use crate::clock::Moment;
-use crate::fleet::{Held, Slot};
+use crate::fleet::{Held, SlotKey};
 use crate::output::{Change, Ending, Note, Output};
 use crate::task::{Phase, Repeat};
 
+use super::Cluster;
 use super::outcomes::last_words;
-use super::{Cluster, SlotKey};
 
 impl Cluster {
     /// Everything that a slot's worker runs is lost; why is found out later.
     pub(super) fn lose_running(&mut self, key: &SlotKey, now: Moment, out: &mut Output) {
-        let Some(worker) = self.slots.get_mut(key).and_then(Slot::worker_mut) else { return };
-        for (id, Held { attempt, .. }) in std::mem::take(&mut worker.running) {
+        for (id, Held { attempt, .. }) in self.fleet.take_running(key) {
             if self.tasks.is_current(id, attempt) {
                 self.lose(id, key, now, out);
             }
@@ -28,12 +27,7 @@ impl Cluster {
         let (is_exhausted, Some(running)) = (task.is_exhausted(), task.running()) else { return };
         let attempt = running.attempt;
         out.changes.push(Change::AttemptEnded { task: id, attempt, at: now.at, verdict: None, costs: true });
-        if let Some(slot) = self.slots.get_mut(key) {
-            if slot.unjudged.is_empty() {
-                slot.unjudged_since = now;
-            }
-            slot.unjudged.push((id, attempt));
-        }
+        self.fleet.note_loss(key, (id, attempt), now);
         if is_exhausted {
             self.tasks.await_verdict(id);
         } else {
@@ -43,27 +37,25 @@ impl Cluster {
 
     /// Attempts that the store shows as running on containers that are not there.
     pub(super) fn lose_unclaimed(&mut self, now: Moment, out: &mut Output) {
-        for (worker, attempts) in std::mem::take(&mut self.unclaimed) {
-            let key = (worker.pool.clone(), worker.slot);
+        for (worker, attempts) in self.fleet.take_unclaimed() {
             for (id, attempt) in attempts {
                 if self.tasks.is_current(id, attempt) {
                     let detail = "The container was gone when a new leader looked for it";
                     self.fail(id, &Verdict::new(VerdictKind::HostLost, detail), None, now, out);
                 }
             }
-            out.notes.push(Note::Fleet(format!("{worker} is gone; slot {} gets a new container", key.1)));
+            out.notes
+                .push(Note::Fleet(format!("{worker} is gone; slot {} gets a new container", worker.slot)));
         }
-        let unjudgeable = std::mem::take(&mut self.unjudgeable);
+        let unjudgeable = self.fleet.take_unjudgeable();
         let verdict = Verdict::new(VerdictKind::HostLost, "Its slot is gone and nobody can tell how it died");
         self.judge(unjudgeable, &verdict, now, out);
     }
 
     /// Pronounces the verdict on every attempt that was lost in a slot.
     pub(super) fn pronounce(&mut self, key: &SlotKey, verdict: &Verdict, now: Moment, out: &mut Output) {
-        if let Some(slot) = self.slots.get_mut(key) {
-            let lost = std::mem::take(&mut slot.unjudged);
-            self.judge(lost, verdict, now, out);
-        }
+        let lost = self.fleet.take_unjudged(key);
+        self.judge(lost, verdict, now, out);
     }
 
     /// Pronounces the verdict on these lost attempts.
@@ -85,17 +77,12 @@ impl Cluster {
                 // What costs nothing is no reason to rest.
                 Phase::Resting { .. } if !costs && task.last_attempt == attempt => self.tasks.put_back(id),
                 Phase::Undecided(_) if !task.is_exhausted() => self.tasks.put_back(id),
-                Phase::Undecided(_) if !self.is_unjudged(id) => {
+                Phase::Undecided(_) if !self.fleet.is_unjudged(id) => {
                     let error = last_words(task, verdict, Repeat::MayHelp);
                     self.end(id, Ending::Failed(error, None), None, Some(verdict.clone()), now, out);
                 }
                 _ => {}
             }
         }
-    }
-
-    /// Whether another attempt of a task was lost and has no verdict yet.
-    fn is_unjudged(&self, id: TaskId) -> bool {
-        self.slots.values().any(|slot| slot.unjudged.iter().any(|(other, _)| *other == id))
     }
 }

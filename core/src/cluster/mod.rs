@@ -6,9 +6,10 @@
 //! pages show, `restore.rs` what a new leader begins with, `invariants.rs` what must always hold.
 
 mod builds;
+mod containers;
+mod deadlines;
 mod dispatch;
 mod explain;
-mod fleet;
 mod invariants;
 mod losses;
 mod outcomes;
@@ -24,20 +25,18 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clb_protocol::{AttemptNo, Epoch, Generation, PoolName, SlotNo, TaskId, WorkerId};
+use clb_protocol::{Epoch, PoolName};
 
 use crate::build::Builds;
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::fleet::{Course, Link, Slot, Stage};
-use crate::input::{Input, LinkNo};
+use crate::fleet::Fleet;
+use crate::input::Input;
 use crate::output::Output;
-use crate::pool::{Image, Pool};
+use crate::pool::Pool;
 use crate::task::Tasks;
 
 pub use self::restore::Restoration;
-
-type SlotKey = (PoolName, SlotNo);
 
 /// A worker that was not heard for this long may be lost, and gets nothing more.
 const DOUBT: Duration = Duration::from_secs(2);
@@ -51,9 +50,6 @@ struct Settling {
     may_end_early: bool,
 }
 
-/// How often running tasks are held against their timeouts.
-const TIMEOUT_CHECK: Duration = Duration::from_secs(1);
-
 /// Everything that a leader decides on.
 #[derive(Debug)]
 pub struct Cluster {
@@ -63,19 +59,7 @@ pub struct Cluster {
     pools: BTreeMap<PoolName, Pool>,
     /// Pools that are not as they should be.
     unsettled: BTreeSet<PoolName>,
-    slots: BTreeMap<SlotKey, Slot>,
-    /// The newest generation of each slot that there was.
-    generations: BTreeMap<SlotKey, Generation>,
-    links: BTreeMap<LinkNo, SlotKey>,
-    /// Attempts that the store shows as running, until their workers are found or found missing.
-    unclaimed: BTreeMap<WorkerId, BTreeMap<TaskId, AttemptNo>>,
-    /// Who died before Docker's first list came, which may still show them alive.
-    early_deaths: BTreeSet<WorkerId>,
-    /// Attempts without a verdict, lost in slots that are no more.
-    unjudgeable: Vec<(TaskId, AttemptNo)>,
-    given: u64,
-    /// Whether Docker's list of containers was seen in this term.
-    observed: bool,
+    fleet: Fleet,
     retired: bool,
     builds: Builds,
     mixture: builds::Mixture,
@@ -125,20 +109,14 @@ impl Cluster {
             Input::BuildsSeen { builds, orchestrators, stopped } => {
                 self.take_builds(builds, &orchestrators, &stopped, now, &mut out);
             }
-            Input::ContainerStarted { worker, container } => self.take_started(&worker, container, now),
-            Input::ContainerFailed { worker, reason } => self.take_failed(&worker, reason, now, &mut out),
-            Input::ContainerSignalled { worker, signal } => {
-                if let Some(slot) = self.slot_of(&worker) {
-                    slot.signalled = Some(signal);
-                }
-            }
+            Input::ContainerStarted { worker, container } => self.fleet.start(&worker, container, now),
+            Input::ContainerFailed { worker, reason } => self.take_failed(&worker, &reason, now, &mut out),
+            Input::ContainerSignalled { worker, signal } => self.fleet.signal(&worker, signal),
             Input::ContainerDied(worker) => self.take_death(&worker, now, &mut out),
             Input::Buried { worker, remains } => self.take_burial(&worker, &remains, now, &mut out),
             Input::UsageSampled { worker, usage } => {
                 let cpus = self.pools.get(&worker.pool).map_or(1.0, |pool| pool.spec.cpus);
-                if let Some(worker) = self.slot_of(&worker).and_then(Slot::worker_mut) {
-                    worker.measure(usage, cpus);
-                }
+                self.fleet.measure(&worker, usage, cpus);
             }
             Input::Resumed => self.excuse_silence(now),
             Input::Retired => self.retire(now, &mut out),
@@ -154,60 +132,6 @@ impl Cluster {
         }
         self.dispatch(now, &mut out);
         out
-    }
-
-    /// When [`Input::TimePassed`] is due; `None` when nothing will happen by itself.
-    #[must_use]
-    pub fn next_deadline(&self, now: Moment) -> Option<Moment> {
-        let slots = self.slots.values().flat_map(|slot| {
-            let stage = match &slot.stage {
-                Stage::Vacant { not_before } => self.may_fill(slot).then_some(*not_before),
-                Stage::Starting { .. } => Some(slot.since + self.config.start_limit),
-                Stage::Up(worker) => {
-                    let leave = worker.leaving_since.map(|since| since + self.config.leave_limit);
-                    Some(leave.into_iter().fold(self.link_deadline(worker.link), Moment::min))
-                }
-                Stage::Burying { .. } => None,
-            };
-            let judgement =
-                (!slot.unjudged.is_empty()).then(|| slot.unjudged_since + self.config.verdict_limit);
-            [stage, judgement].into_iter().flatten()
-        });
-        let timeouts = self.tasks.any_runs().then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
-        let settled = self.settling.filter(|_| !self.retired).map(|settling| settling.until);
-        let rested = self.tasks.next_wake(now);
-        let images = self.pools.values().filter_map(|pool| match pool.image {
-            Image::Failed { retry_at, .. } if !self.retired && pool.wanted() > 0 => Some(retry_at),
-            _ => None,
-        });
-        slots.chain(timeouts).chain(settled).chain(rested).chain(images).min()
-    }
-
-    /// Whether an empty slot may have a container, once its time has come.
-    fn may_fill(&self, slot: &Slot) -> bool {
-        let has_image = || self.pools.get(&slot.pool).is_some_and(|pool| pool.image == Image::Ready);
-        self.observed && !self.retired && slot.course == Course::Stay && has_image()
-    }
-
-    fn link_deadline(&self, link: Link) -> Moment {
-        match link {
-            Link::Awaited { until } => until,
-            Link::Open { heard_at, .. } => heard_at + self.config.silence_limit,
-            Link::Closed { since } => since + self.config.silence_limit,
-            Link::Stopped { since } => since + self.config.soft_stop_grace,
-        }
-    }
-
-    /// The slots of a pool, in order.
-    fn pool_slots(&self, name: &PoolName) -> impl DoubleEndedIterator<Item = &Slot> {
-        let range = (name.clone(), SlotNo(0))..=(name.clone(), SlotNo(u16::MAX));
-        self.slots.range(range).map(|(_, slot)| slot)
-    }
-
-    /// The slot that this worker fills now; `None` for a worker of an earlier generation.
-    fn slot_of(&mut self, worker: &WorkerId) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(&(worker.pool.clone(), worker.slot))?;
-        (slot.generation == worker.generation).then_some(slot)
     }
 }
 

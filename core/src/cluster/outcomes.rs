@@ -2,10 +2,11 @@
 
 use clb_protocol::api::{TaskError, Verdict, VerdictKind};
 use clb_protocol::link::{AttemptResult, Cause, Failure, Yield};
-use clb_protocol::{AttemptNo, TaskId, WorkerId};
+use clb_protocol::{TaskId, WorkerId};
 use serde_json::value::RawValue;
 
 use crate::clock::Moment;
+use crate::fleet::Slot;
 use crate::input::LinkNo;
 use crate::output::{Change, Ending, LastAttempt, Note, Order, Output};
 use crate::task::{Ended, Phase, Repeat, RunningAttempt, Task};
@@ -23,7 +24,7 @@ impl Cluster {
     ) {
         let (link, worker) = from;
         let (id, attempt) = (result.task, result.attempt);
-        self.free_slot(worker, id, attempt);
+        self.fleet.finish(worker, id, attempt);
         out.acks.push((link, id, attempt));
         out.notes.push(Note::ReceivedResult(id));
         let Some(task) = self.tasks.get(id).filter(|task| task.is_stored()) else {
@@ -69,16 +70,6 @@ impl Cluster {
             Yield::Failed(_) | Yield::TimedOut(_) | Yield::Cancelled(_) => {
                 out.changes.push(evidence(&result));
             }
-        }
-    }
-
-    fn free_slot(&mut self, worker: &WorkerId, id: TaskId, attempt: AttemptNo) {
-        if let Some(worker) = self.slot_of(worker).and_then(|slot| slot.worker_mut()) {
-            if worker.holds(id, attempt) {
-                worker.running.remove(&id);
-                worker.load.release();
-            }
-            worker.tasks_done += 1;
         }
     }
 
@@ -160,14 +151,14 @@ impl Cluster {
 
     /// Tells the worker that still runs an attempt of a task that ended.
     fn stop_running(
-        &mut self,
+        &self,
         id: TaskId,
         running: &RunningAttempt,
         superseded: bool,
         now: Moment,
         out: &mut Output,
     ) {
-        let Some(worker) = self.slot_of(&running.worker).and_then(|slot| slot.worker_mut()) else { return };
+        let Some(worker) = self.fleet.slot_of(&running.worker).and_then(Slot::worker) else { return };
         if !worker.holds(id, running.attempt) {
             return;
         }

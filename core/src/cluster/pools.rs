@@ -6,13 +6,13 @@ use clb_protocol::{Generation, PoolName, PoolVersion, SlotNo};
 
 use crate::build::Builds;
 use crate::clock::Moment;
-use crate::fleet::{Backoff, Slot, Stage, Standing};
+use crate::fleet::{Slot, SlotKey, Stage, Standing};
 use crate::input::RestoredPool;
 use crate::output::{Change, FleetAction, Note, Output, PoolReceipt};
 use crate::pool::{Image, Pool};
 use crate::ports::overlap;
 
-use super::{Cluster, SlotKey};
+use super::Cluster;
 
 impl Cluster {
     /// The operator's definitions with what callers made of them.
@@ -52,7 +52,7 @@ impl Cluster {
         now: Moment,
     ) {
         for (pool, no, generation) in generations {
-            self.generations.insert((pool.clone(), *no), *generation);
+            self.fleet.restore_generation((pool.clone(), *no), *generation);
             if self.pools.contains_key(pool) {
                 self.make_slot(&(pool.clone(), *no), now);
             }
@@ -66,23 +66,16 @@ impl Cluster {
         for (pool, no, standing) in standings {
             let key = (pool, no);
             self.make_slot(&key, now);
-            if let Some(slot) = self.slots.get_mut(&key) {
-                slot.standing = standing;
-            }
+            self.fleet.order(&key, standing);
         }
     }
 
     /// Makes an empty slot where there is none.
     pub(super) fn make_slot(&mut self, key: &SlotKey, now: Moment) {
         let Some(pool) = self.pools.get(&key.0) else { return };
-        if !self.slots.contains_key(key) {
-            let generation = self.generations.get(key).copied().unwrap_or_default();
-            let reserved = &self.config.reserved_ports;
-            let port = pool.inner_port(key.1, reserved);
-            let mut slot = Slot::vacant(key.0.clone(), key.1, port, generation, now);
-            slot.published = pool.published_port(key.1, reserved);
-            self.slots.insert(key.clone(), slot);
-        }
+        let reserved = &self.config.reserved_ports;
+        let ports = || (pool.inner_port(key.1, reserved), pool.published_port(key.1, reserved));
+        self.fleet.add_slot(key, ports, now);
     }
 
     pub(super) fn put_pool(&mut self, name: &PoolName, spec: PoolSpec, now: Moment, out: &mut Output) {
@@ -148,21 +141,22 @@ impl Cluster {
         if self.pools.get(name).is_none_or(|pool| pool.fault.is_none()) {
             return;
         }
-        for ((pool, no), slot) in self.slots.iter_mut().filter(|((pool, _), _)| pool == name) {
-            let is_there = !matches!(slot.stage, Stage::Vacant { .. });
-            if is_there && std::mem::replace(&mut slot.standing, Standing::Restart) != Standing::Restart {
-                let (pool, slot) = (pool.clone(), *no);
-                out.changes.push(Change::SlotOrdered { pool, slot, standing: Standing::Restart });
-            }
-        }
+        let is_there = |slot: &&Slot| !matches!(slot.stage, Stage::Vacant { .. });
+        let there = self.fleet.slots_of(name).filter(is_there).map(Slot::key).collect();
+        self.order_all(there, Standing::Restart, out);
     }
 
     /// What was ordered of its workers does not hold for another pool of the same name.
     fn forget_orders(&mut self, name: &PoolName, out: &mut Output) {
-        for ((pool, no), slot) in &mut self.slots {
-            if pool == name && std::mem::replace(&mut slot.standing, Standing::Serve) != Standing::Serve {
-                let (pool, slot) = (pool.clone(), *no);
-                out.changes.push(Change::SlotOrdered { pool, slot, standing: Standing::Serve });
+        let all = self.fleet.slots_of(name).map(Slot::key).collect();
+        self.order_all(all, Standing::Serve, out);
+    }
+
+    fn order_all(&mut self, slots: Vec<SlotKey>, standing: Standing, out: &mut Output) {
+        for key in slots {
+            if self.fleet.order(&key, standing) {
+                let (pool, slot) = key;
+                out.changes.push(Change::SlotOrdered { pool, slot, standing });
             }
         }
     }
@@ -181,13 +175,10 @@ impl Cluster {
     }
 
     pub(super) fn order_worker(&mut self, name: &str, standing: Standing, now: Moment, out: &mut Output) {
-        let Some((key, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.worker_id().name() == name)
-        else {
-            return;
-        };
-        let key = key.clone();
-        if std::mem::replace(&mut slot.standing, standing) != standing {
-            slot.since = now;
+        let Some(slot) = self.fleet.slots().find(|slot| slot.worker_id().name() == name) else { return };
+        let key = slot.key();
+        if self.fleet.order(&key, standing) {
+            self.fleet.mark_changed(&key, now);
             let (pool, slot) = key.clone();
             out.changes.push(Change::SlotOrdered { pool, slot, standing });
             let does = match standing {
@@ -204,12 +195,7 @@ impl Cluster {
     /// A pool is wanted differently: what waited for better times need not wait any more.
     fn take_up(&mut self, name: &PoolName, now: Moment) {
         self.unsettled.insert(name.clone());
-        for slot in self.slots.values_mut().filter(|slot| slot.pool == *name) {
-            slot.backoff = Backoff::default();
-            if let Stage::Vacant { not_before } = &mut slot.stage {
-                *not_before = now.min(*not_before);
-            }
-        }
+        self.fleet.forget_deaths(name, now);
     }
 
     fn save_pool(&self, name: &PoolName, out: &mut Output) {
@@ -290,7 +276,7 @@ impl Cluster {
     /// Works out what each pool is doing.
     pub(super) fn review_pools(&mut self, now: Moment) {
         for pool in self.pools.values_mut() {
-            let slots: Vec<&Slot> = self.slots.values().filter(|slot| slot.pool == pool.name).collect();
+            let slots: Vec<&Slot> = self.fleet.slots().filter(|slot| slot.pool == pool.name).collect();
             let (state, reason) =
                 standing_of(pool, &slots, &self.builds, self.unsettled.contains(&pool.name));
             if state != pool.state {

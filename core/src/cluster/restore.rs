@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clb_protocol::TaskId;
-
 use crate::build::Builds;
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::fleet::Fleet;
 use crate::input::{Restored, RestoredTask};
-use crate::task::{RunningAttempt, Tasks};
+use crate::task::Tasks;
 
 use super::{Cluster, Settling};
 
@@ -25,14 +24,7 @@ impl Restoration {
             tasks: Tasks::new(restored.last_submission, restored.last_outcome, restored.ended),
             pools: BTreeMap::new(),
             unsettled: BTreeSet::new(),
-            slots: BTreeMap::new(),
-            generations: BTreeMap::new(),
-            links: BTreeMap::new(),
-            unclaimed: BTreeMap::new(),
-            early_deaths: BTreeSet::new(),
-            unjudgeable: Vec::new(),
-            given: 0,
-            observed: false,
+            fleet: Fleet::default(),
             retired: false,
             builds: Builds::default(),
             mixture: super::builds::Mixture::default(),
@@ -60,29 +52,19 @@ impl Restoration {
         cluster.settling = Some(Settling { until, may_end_early: true });
         cluster.checked_timeouts_at = now;
         // Reading may have taken long: nobody could be judged meanwhile.
-        for slot in cluster.slots.values_mut() {
-            slot.unjudged_since = now;
-        }
+        cluster.fleet.begin_judging(now);
         cluster
     }
 }
 
 impl Cluster {
     fn restore_task(&mut self, row: RestoredTask, now: Moment) {
-        self.restore_unjudged(row.id, &row.unjudged);
+        for lost in &row.unjudged {
+            self.fleet.restore_loss(&lost.worker, (row.id, lost.attempt));
+        }
         if let Some(open) = &row.open {
-            self.unclaimed.entry(open.worker.clone()).or_default().insert(row.id, open.attempt);
+            self.fleet.restore_running(&open.worker, row.id, open.attempt);
         }
         self.tasks.restore(row, now);
-    }
-
-    /// Losses whose verdict the former leader did not live to see.
-    fn restore_unjudged(&mut self, id: TaskId, unjudged: &[RunningAttempt]) {
-        for lost in unjudged {
-            match self.slots.get_mut(&(lost.worker.pool.clone(), lost.worker.slot)) {
-                Some(slot) => slot.unjudged.push((id, lost.attempt)),
-                None => self.unjudgeable.push((id, lost.attempt)),
-            }
-        }
     }
 }

@@ -11,16 +11,16 @@ use clb_protocol::api::{Verdict, VerdictKind};
 use clb_protocol::{PoolName, SlotNo};
 
 use crate::clock::Moment;
-use crate::fleet::{Course, Link, Slot, Stage, Standing};
+use crate::fleet::{Course, Link, Slot, SlotKey, Stage, Standing};
 use crate::output::{Change, Output};
 use crate::pool::{Image, Pool};
 
-use super::{Cluster, SlotKey};
+use super::Cluster;
 
 impl Cluster {
     /// Moves every pool on that is not as it should be.
     pub(super) fn steer(&mut self, now: Moment, out: &mut Output) {
-        if !self.observed || self.retired {
+        if !self.fleet.is_observed() || self.retired {
             return;
         }
         for name in std::mem::take(&mut self.unsettled) {
@@ -40,16 +40,16 @@ impl Cluster {
             self.make_slot(&(name.clone(), SlotNo(wanted + 1)), now);
         }
         self.set_courses(name);
-        let keys: Vec<SlotKey> = self.pool_slots(name).map(Slot::key).collect();
+        let keys: Vec<SlotKey> = self.fleet.slots_of(name).map(Slot::key).collect();
         for key in &keys {
             self.pursue(key, now, out);
         }
-        let is_settled = self.pool_slots(name).count() == usize::from(wanted)
-            && keys.iter().filter_map(|key| self.slots.get(key)).all(|slot| {
+        let is_settled = self.fleet.slots_of(name).count() == usize::from(wanted)
+            && keys.iter().filter_map(|key| self.fleet.slot(key)).all(|slot| {
                 slot.course == Course::Stay && slot.standing != Standing::Restart && !self.is_outdated(slot)
             });
         let is_gone = self.pools.get(name).is_some_and(|pool| pool.is_removing)
-            && self.pool_slots(name).next().is_none();
+            && self.fleet.slots_of(name).next().is_none();
         if is_gone {
             self.pools.remove(name);
         }
@@ -72,13 +72,13 @@ impl Cluster {
         };
         let holds =
             |other: &Slot| other.published == Some(port) && !matches!(other.stage, Stage::Vacant { .. });
-        self.pool_slots(&slot.pool).any(|other| other.no != slot.no && holds(other))
+        self.fleet.slots_of(&slot.pool).any(|other| other.no != slot.no && holds(other))
     }
 
     /// Whether a worker beyond the wanted ones is needed: an old one still serves.
     fn must_surge(&self, name: &PoolName) -> bool {
         let Some(wanted) = self.pools.get(name).map(Pool::wanted) else { return false };
-        let mut slots = self.pool_slots(name).filter(|slot| slot.no.0 <= wanted);
+        let mut slots = self.fleet.slots_of(name).filter(|slot| slot.no.0 <= wanted);
         slots.any(|slot| self.is_outdated(slot) && matches!(slot.stage, Stage::Up(_)))
     }
 
@@ -98,7 +98,7 @@ impl Cluster {
             }
         };
         let mut courses: Vec<(SlotNo, Course, Course)> =
-            self.pool_slots(name).map(|slot| (slot.no, goal(slot), slot.course)).collect();
+            self.fleet.slots_of(name).map(|slot| (slot.no, goal(slot), slot.course)).collect();
         // One that is on its way already stays on it while that is where it is to go.
         for (_, goal, course) in &mut courses {
             if course != goal {
@@ -112,16 +112,17 @@ impl Cluster {
             slot.standing == Standing::Serve
                 && slot.worker().is_some_and(|w| w.open_link().is_some() && w.leaving_since.is_none())
         };
-        let mut serving = self.pool_slots(name).filter(would_serve).filter(|s| stays(&courses, s.no)).count();
+        let mut serving =
+            self.fleet.slots_of(name).filter(would_serve).filter(|s| stays(&courses, s.no)).count();
         let off_duty = |slot: &&Slot| {
             let is_blocked = matches!(slot.stage, Stage::Vacant { .. }) && self.is_port_held(slot);
             slot.no.0 <= wanted && (slot.standing != Standing::Serve || is_blocked)
         };
-        let needed = usize::from(wanted).saturating_sub(self.pool_slots(name).filter(off_duty).count());
-        let has_proof = self.pool_slots(name).any(|slot| would_serve(&slot) && !self.is_outdated(slot));
+        let needed = usize::from(wanted).saturating_sub(self.fleet.slots_of(name).filter(off_duty).count());
+        let has_proof = self.fleet.slots_of(name).any(|slot| would_serve(&slot) && !self.is_outdated(slot));
         let is_busy = courses.iter().any(|(no, _, course)| no.0 <= wanted && *course == Course::Replace);
         let mut may_replace = !is_busy && has_proof;
-        let slots: Vec<&Slot> = self.pool_slots(name).collect();
+        let slots: Vec<&Slot> = self.fleet.slots_of(name).collect();
         // The highest go first, and of those within the pool's size the lowest.
         let (inner, outer): (Vec<&Slot>, Vec<&Slot>) = slots.into_iter().partition(|s| s.no.0 <= wanted);
         for slot in outer.into_iter().rev().chain(inner) {
@@ -147,25 +148,23 @@ impl Cluster {
             }
         }
         for (no, _, course) in courses {
-            if let Some(slot) = self.slots.get_mut(&(name.clone(), no)) {
-                slot.course = course;
-            }
+            self.fleet.set_course(&(name.clone(), no), course);
         }
     }
 
     /// Does what a slot's course and its orders allow now.
     fn pursue(&mut self, key: &SlotKey, now: Moment, out: &mut Output) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
+        let Some(slot) = self.fleet.slot(key) else { return };
         let (course, standing) = (slot.course, slot.standing);
         if course == Course::Stay && standing != Standing::Restart {
             return;
         }
-        match &mut slot.stage {
+        match &slot.stage {
             Stage::Vacant { .. } if course == Course::Retire => self.give_up(key, now, out),
-            Stage::Vacant { not_before } => {
-                slot.course = Course::Stay;
+            Stage::Vacant { .. } => {
+                self.fleet.set_course(key, Course::Stay);
                 if standing == Standing::Restart {
-                    *not_before = now.min(*not_before);
+                    self.fleet.hurry(key, now);
                 }
             }
             Stage::Burying { .. } => {}
@@ -183,9 +182,7 @@ impl Cluster {
     fn give_up(&mut self, key: &SlotKey, now: Moment, out: &mut Output) {
         let lost = Verdict::new(VerdictKind::HostLost, "Its slot is gone and nobody can tell how it died");
         self.pronounce(key, &lost, now, out);
-        let Some(slot) = self.slots.remove(key) else { return };
-        self.generations.insert(key.clone(), slot.generation);
-        if slot.standing != Standing::Serve {
+        if self.fleet.remove_slot(key).is_some_and(|standing| standing != Standing::Serve) {
             let (pool, slot) = key.clone();
             out.changes.push(Change::SlotOrdered { pool, slot, standing: Standing::Serve });
         }

@@ -36,13 +36,13 @@ impl Cluster {
 
     /// Every slot with its worker, by pool and place.
     pub fn workers(&self) -> impl Iterator<Item = WorkerView> + '_ {
-        self.slots.values().map(view)
+        self.fleet.slots().map(view)
     }
 
     /// The worker of a slot.
     #[must_use]
     pub fn worker(&self, pool: &PoolName, slot: SlotNo) -> Option<WorkerView> {
-        self.slots.get(&(pool.clone(), slot)).map(view)
+        self.fleet.slot(&(pool.clone(), slot)).map(view)
     }
 
     /// Every pool, by name.
@@ -57,7 +57,7 @@ impl Cluster {
     }
 
     fn pool_view(&self, pool: &Pool) -> PoolView {
-        let slots = || self.slots.values().filter(|slot| slot.pool == pool.name);
+        let slots = || self.fleet.slots().filter(|slot| slot.pool == pool.name);
         let is_current = |(id, held): &(&TaskId, &Held)| self.tasks.is_current(**id, held.attempt);
         let running =
             slots().filter_map(Slot::worker).flat_map(|w| &w.running).filter(is_current).count() as u64;

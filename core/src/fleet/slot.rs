@@ -217,7 +217,7 @@ impl Slot {
     }
 
     /// The worker, where there is one.
-    pub fn worker_mut(&mut self) -> Option<&mut Worker> {
+    pub(super) fn worker_mut(&mut self) -> Option<&mut Worker> {
         match &mut self.stage {
             Stage::Up(worker) => Some(worker),
             _ => None,
@@ -249,7 +249,7 @@ impl Slot {
     }
 
     /// Takes in how its container is made, which another leader had done.
-    pub fn recognize(&mut self, seen: &SeenWorker) {
+    pub(super) fn recognize(&mut self, seen: &SeenWorker) {
         self.version = Some(seen.version);
         self.build.clone_from(&seen.build);
         self.port = seen.port.unwrap_or(self.port);
@@ -259,19 +259,32 @@ impl Slot {
     /// Takes in what its container is made of, which this leader had done. It was made of what there was at that
     /// moment, which may be newer than `now` is known: only what is the same tells something, or one would be
     /// replaced by its like again and again.
-    pub fn learn_build(&mut self, seen: &SeenWorker, now: Option<&Build>) {
+    pub(super) fn learn_build(&mut self, seen: &SeenWorker, now: Option<&Build>) {
         if self.build.is_none() && self.container() == Some(&seen.container) && seen.build.as_ref() == now {
             self.build.clone_from(&seen.build);
         }
     }
 
     /// Its container is no more.
-    pub fn forget_container(&mut self) {
+    pub(super) fn forget_container(&mut self) {
         (self.version, self.build) = (None, None);
     }
 
+    /// Whether it may have a container now, as far as its record goes.
+    #[must_use]
+    pub fn is_due(&self, now: Moment) -> bool {
+        matches!(self.stage, Stage::Vacant { not_before } if not_before <= now)
+    }
+
+    /// Where it is empty it need not wait any longer.
+    pub(super) fn hurry(&mut self, now: Moment) {
+        if let Stage::Vacant { not_before } = &mut self.stage {
+            *not_before = now.min(*not_before);
+        }
+    }
+
     /// Moves it on.
-    pub fn enter(&mut self, stage: Stage, reason: Option<String>, now: Moment) {
+    pub(super) fn enter(&mut self, stage: Stage, reason: Option<String>, now: Moment) {
         self.stage = stage;
         self.reason = reason;
         self.since = now;
@@ -314,6 +327,16 @@ impl Worker {
         self.running.get(&task).is_some_and(|held| held.attempt == attempt)
     }
 
+    /// An attempt occupies no slot any more; `false` when it did not.
+    pub(super) fn release(&mut self, task: TaskId, attempt: AttemptNo) -> bool {
+        let is_held = self.holds(task, attempt);
+        if is_held {
+            self.running.remove(&task);
+            self.load.release();
+        }
+        is_held
+    }
+
     /// How many tasks it can be given.
     #[must_use]
     pub fn free_slots(&self) -> usize {
@@ -332,7 +355,7 @@ impl Worker {
     }
 
     /// Takes in a sample.
-    pub fn measure(&mut self, usage: Usage, cpus: f64) {
+    pub(super) fn measure(&mut self, usage: Usage, cpus: f64) {
         let memory = usage.memory_bytes as f64 / (usage.memory_limit_bytes.max(1)) as f64;
         self.load.measure(usage.cpu_percent / 100.0 / cpus.max(0.01), memory);
         self.memory_peak_bytes = self.memory_peak_bytes.max(Some(usage.memory_bytes));
