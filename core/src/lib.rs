@@ -1,6 +1,6 @@
 //! What is decided in CLB: one reducer over tasks, workers and the fleet.
 //!
-//! [`Cluster::handle`] is the only writer of task and worker state. It is told facts ([`Input`]) and
+//! [`Cluster::handle`] is the one way to change the state of tasks, workers and pools. It is told facts ([`Input`]) and
 //! answers with intentions ([`Output`]): changes to make durable, orders for workers, actions on the
 //! fleet, log lines. It does no I/O, reads no clock and rolls no dice; time comes in with each fact,
 //! so any run can be replayed.

@@ -9,7 +9,6 @@ use crate::clock::Moment;
 use crate::fleet::{Container, Course, Held, Remains, Slot, SlotKey, Stage, Standing, key_of};
 use crate::input::SeenWorker;
 use crate::output::{Change, FleetAction, Note, Output};
-use crate::pool::Image;
 
 use super::Cluster;
 
@@ -26,7 +25,7 @@ impl Cluster {
     }
 
     fn fill(&mut self, key: &SlotKey, now: Moment, out: &mut Output) {
-        let Some(pool) = self.pools.get(&key.0).filter(|pool| pool.image == Image::Ready) else { return };
+        let Some(pool) = self.pools.get(&key.0).filter(|pool| pool.has_image()) else { return };
         let reserved = &self.config.reserved_ports;
         let container = Container {
             version: pool.version(key.1),
@@ -53,12 +52,7 @@ impl Cluster {
         let wait_ms = not_before.since(now).as_millis();
         out.notes
             .push(Note::Fleet(format!("{worker} could not be started: {reason}; next try in {wait_ms} ms")));
-        // It may have been removed from under its pool.
-        if let Some(pool) = self.pools.get_mut(&worker.pool).filter(|pool| pool.spec.image.is_some())
-            && pool.image == Image::Ready
-        {
-            pool.image = Image::Wanted { failures: 0 };
-        }
+        self.pools.doubt_image(&worker.pool);
     }
 
     pub(super) fn take_death(&mut self, worker: &WorkerId, now: Moment, out: &mut Output) {
@@ -199,9 +193,9 @@ impl Cluster {
     /// Takes in what the container in a slot is made of.
     fn look_at(&mut self, seen: &SeenWorker) {
         if self.fleet.recognize(seen) {
-            self.unsettled.insert(seen.worker.pool.clone());
-        } else if let Some(pool) = self.pools.get(&seen.worker.pool) {
-            self.fleet.learn_build(seen, self.builds.of(&pool.spec));
+            self.pools.unsettle(&seen.worker.pool);
+        } else {
+            self.fleet.learn_build(seen, self.pools.build_of(&seen.worker.pool));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::fleet::{Course, Held, Link, Slot, SlotKey, Stage};
 use crate::input::LinkNo;
 use crate::output::{Order, Output};
-use crate::pool::Image;
+use crate::pool::{Image, Pool};
 
 use super::Cluster;
 use super::outcomes::timed_out;
@@ -38,7 +38,7 @@ impl Cluster {
         let timeouts = self.tasks.any_runs().then(|| self.checked_timeouts_at + TIMEOUT_CHECK);
         let settled = self.settling.filter(|_| !self.retired).map(|settling| settling.until);
         let rested = self.tasks.next_wake(now);
-        let images = self.pools.values().filter_map(|pool| match pool.image {
+        let images = self.pools.all().filter_map(|pool| match pool.image {
             Image::Failed { retry_at, .. } if !self.retired && pool.wanted() > 0 => Some(retry_at),
             _ => None,
         });
@@ -47,7 +47,7 @@ impl Cluster {
 
     /// Whether an empty slot may have a container, once its time has come.
     fn may_fill(&self, slot: &Slot) -> bool {
-        let has_image = || self.pools.get(&slot.pool).is_some_and(|pool| pool.image == Image::Ready);
+        let has_image = || self.pools.get(&slot.pool).is_some_and(Pool::has_image);
         self.fleet.is_observed() && !self.retired && slot.course == Course::Stay && has_image()
     }
 

@@ -18,7 +18,7 @@ impl Cluster {
         }
         let waiting: Vec<PoolName> = self
             .pools
-            .values()
+            .all()
             .filter(|pool| pool.hands_out() && self.tasks.any_queued_in(&pool.name))
             .map(|pool| pool.name.clone())
             .collect();

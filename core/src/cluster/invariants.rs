@@ -11,6 +11,7 @@ impl Cluster {
     pub fn check_invariants(&self) -> Result<(), String> {
         self.tasks.check()?;
         self.fleet.check()?;
+        self.pools.check()?;
         self.check_pools()?;
         let mut broken = None;
         self.tasks.all(|id, task| {
@@ -33,23 +34,23 @@ impl Cluster {
 
     fn check_pools(&self) -> Result<(), String> {
         for slot in self.fleet.slots() {
-            if !self.pools.contains_key(&slot.pool) {
+            if self.pools.get(&slot.pool).is_none() {
                 return Err(format!("{} has no pool", slot.worker_id()));
             }
             let is_settled =
-                self.fleet.is_observed() && !self.retired && !self.unsettled.contains(&slot.pool);
-            if is_settled && self.is_outdated(slot) {
+                self.fleet.is_observed() && !self.retired && !self.pools.is_unsettled(&slot.pool);
+            if is_settled && self.pools.is_outdated(slot) {
                 return Err(format!("{} is made of something else than it should", slot.worker_id()));
             }
         }
-        for pool in self.pools.values().filter(|_| self.fleet.is_observed() && !self.retired) {
+        for pool in self.pools.all().filter(|_| self.fleet.is_observed() && !self.retired) {
             let mut replaced = self.fleet.slots().filter(|slot| slot.pool == pool.name);
             let is_inner = |slot: &&Slot| slot.no.0 <= pool.wanted();
             let inner = replaced.clone().filter(is_inner);
-            if inner.count() != usize::from(pool.wanted()) && !self.unsettled.contains(&pool.name) {
+            if inner.count() != usize::from(pool.wanted()) && !self.pools.is_unsettled(&pool.name) {
                 return Err(format!("{} has fewer slots than it should", pool.name));
             }
-            if !self.unsettled.contains(&pool.name) && replaced.any(|slot| slot.course != Course::Stay) {
+            if !self.pools.is_unsettled(&pool.name) && replaced.any(|slot| slot.course != Course::Stay) {
                 return Err(format!("{} is settled and lets a worker go", pool.name));
             }
         }

@@ -1,9 +1,15 @@
-//! The reducer: state of all tasks, workers and slots, written here and nowhere else.
+//! The reducer: it is told what happened and decides what follows.
 //!
-//! `tasks.rs` has what happens to tasks, `waiting.rs` how they wait, `workers.rs` what workers say,
-//! `fleet.rs` what becomes of containers, `pools.rs` what callers wish of pools, `builds.rs` what an upgrade
-//! brings, `steering.rs` how pools get there, `dispatch.rs` who gets a task, `explain.rs` why, `views.rs` what
-//! pages show, `restore.rs` what a new leader begins with, `invariants.rs` what must always hold.
+//! The state is in three parts, which let nobody else write to it: [`Tasks`] (`task/tasks.rs`), [`Fleet`]
+//! (`fleet/mod.rs`) and [`Pools`] (`pool/pools.rs`). Each keeps its own books and knows none of the others'; here is
+//! what one has to do with another, and everything that leaves as [`Output`].
+//!
+//! - What comes in: `submissions.rs` from callers about tasks, `pools.rs` about pools and workers, `workers.rs` from
+//!   workers, `containers.rs` and `builds.rs` from Docker, `deadlines.rs` from the clock.
+//! - What follows: `outcomes.rs` how attempts end, `losses.rs` how they are lost and judged, `dispatch.rs` who gets a
+//!   task, `steering.rs` how pools get their workers.
+//! - What is seen: `views.rs` on pages, `explain.rs` of why a task waits.
+//! - `restore.rs` is what a new leader begins with, `invariants.rs` what must hold after every step.
 
 mod builds;
 mod containers;
@@ -22,18 +28,16 @@ mod tests;
 mod views;
 mod workers;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clb_protocol::{Epoch, PoolName};
+use clb_protocol::Epoch;
 
-use crate::build::Builds;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::input::Input;
 use crate::output::Output;
-use crate::pool::Pool;
+use crate::pool::Pools;
 use crate::task::Tasks;
 
 pub use self::restore::Restoration;
@@ -56,13 +60,9 @@ pub struct Cluster {
     config: Config,
     epoch: Epoch,
     tasks: Tasks,
-    pools: BTreeMap<PoolName, Pool>,
-    /// Pools that are not as they should be.
-    unsettled: BTreeSet<PoolName>,
+    pools: Pools,
     fleet: Fleet,
     retired: bool,
-    builds: Builds,
-    mixture: builds::Mixture,
     /// `None` once it is known who holds what.
     settling: Option<Settling>,
     store_available: bool,
@@ -76,7 +76,7 @@ impl Cluster {
     pub fn handle(&mut self, input: Input, now: Moment) -> Output {
         let mut out = Output::default();
         let is_report = matches!(input, Input::WorkerReported { .. });
-        let concerns_pools = concerns_pools(&input) || is_report && !self.unsettled.is_empty();
+        let concerns_pools = concerns_pools(&input) || is_report && self.pools.any_unsettled();
         match input {
             Input::Submitted(tasks) => self.accept(tasks, now, &mut out),
             Input::Stored(ids) => ids.iter().for_each(|id| self.tasks.store(*id, now)),
@@ -128,7 +128,7 @@ impl Cluster {
         }
         self.fill_vacant_slots(now, &mut out);
         if concerns_pools {
-            self.review_pools(now);
+            self.pools.review(&self.fleet, now);
         }
         self.dispatch(now, &mut out);
         out

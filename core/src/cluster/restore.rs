@@ -1,12 +1,12 @@
 //! What a new leader begins with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use clb_protocol::{Generation, PoolName, SlotNo};
 
-use crate::build::Builds;
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Standing};
 use crate::input::{Restored, RestoredTask};
+use crate::pool::Pools;
 use crate::task::Tasks;
 
 use super::{Cluster, Settling};
@@ -22,19 +22,15 @@ impl Restoration {
         let mut cluster = Cluster {
             epoch: restored.epoch,
             tasks: Tasks::new(restored.last_submission, restored.last_outcome, restored.ended),
-            pools: BTreeMap::new(),
-            unsettled: BTreeSet::new(),
+            pools: Pools::new(&config, restored.pools, now),
             fleet: Fleet::default(),
             retired: false,
-            builds: Builds::default(),
-            mixture: super::builds::Mixture::default(),
             settling: None,
             store_available: true,
             checked_timeouts_at: now,
             began_at: now,
             config,
         };
-        cluster.lay_out_pools(restored.pools, now);
         cluster.lay_out_slots(&restored.generations, restored.standings, now);
         Self(cluster)
     }
@@ -58,6 +54,32 @@ impl Restoration {
 }
 
 impl Cluster {
+    /// Every place that a pool has, and every further one that a container may still be in.
+    fn lay_out_slots(
+        &mut self,
+        generations: &[(PoolName, SlotNo, Generation)],
+        standings: Vec<(PoolName, SlotNo, Standing)>,
+        now: Moment,
+    ) {
+        for (pool, no, generation) in generations {
+            self.fleet.restore_generation((pool.clone(), *no), *generation);
+            if self.pools.get(pool).is_some() {
+                self.make_slot(&(pool.clone(), *no), now);
+            }
+        }
+        let pools: Vec<(PoolName, u16)> = self.pools.all().map(|p| (p.name.clone(), p.wanted())).collect();
+        for (pool, wanted) in pools {
+            for no in 1..=wanted {
+                self.make_slot(&(pool.clone(), SlotNo(no)), now);
+            }
+        }
+        for (pool, no, standing) in standings {
+            let key = (pool, no);
+            self.make_slot(&key, now);
+            self.fleet.order(&key, standing);
+        }
+    }
+
     fn restore_task(&mut self, row: RestoredTask, now: Moment) {
         for lost in &row.unjudged {
             self.fleet.restore_loss(&lost.worker, (row.id, lost.attempt));

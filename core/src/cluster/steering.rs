@@ -13,7 +13,7 @@ use clb_protocol::{PoolName, SlotNo};
 use crate::clock::Moment;
 use crate::fleet::{Course, Link, Slot, SlotKey, Stage, Standing};
 use crate::output::{Change, Output};
-use crate::pool::{Image, Pool};
+use crate::pool::Pool;
 
 use super::Cluster;
 
@@ -23,9 +23,9 @@ impl Cluster {
         if !self.fleet.is_observed() || self.retired {
             return;
         }
-        for name in std::mem::take(&mut self.unsettled) {
+        for name in self.pools.take_unsettled() {
             if !self.steer_pool(&name, now, out) {
-                self.unsettled.insert(name);
+                self.pools.unsettle(&name);
             }
         }
     }
@@ -46,7 +46,9 @@ impl Cluster {
         }
         let is_settled = self.fleet.slots_of(name).count() == usize::from(wanted)
             && keys.iter().filter_map(|key| self.fleet.slot(key)).all(|slot| {
-                slot.course == Course::Stay && slot.standing != Standing::Restart && !self.is_outdated(slot)
+                slot.course == Course::Stay
+                    && slot.standing != Standing::Restart
+                    && !self.pools.is_outdated(slot)
             });
         let is_gone = self.pools.get(name).is_some_and(|pool| pool.is_removing)
             && self.fleet.slots_of(name).next().is_none();
@@ -54,13 +56,6 @@ impl Cluster {
             self.pools.remove(name);
         }
         is_settled
-    }
-
-    /// Whether a slot's container is made of something else than it should.
-    pub(super) fn is_outdated(&self, slot: &Slot) -> bool {
-        let Some(pool) = self.pools.get(&slot.pool) else { return false };
-        let has_container = matches!(slot.stage, Stage::Up(_) | Stage::Starting { .. });
-        has_container && pool.is_outdated(slot, &self.builds)
     }
 
     /// Whether another worker of the pool still has the port that the next one in a slot is to be published on.
@@ -79,19 +74,19 @@ impl Cluster {
     fn must_surge(&self, name: &PoolName) -> bool {
         let Some(wanted) = self.pools.get(name).map(Pool::wanted) else { return false };
         let mut slots = self.fleet.slots_of(name).filter(|slot| slot.no.0 <= wanted);
-        slots.any(|slot| self.is_outdated(slot) && matches!(slot.stage, Stage::Up(_)))
+        slots.any(|slot| self.pools.is_outdated(slot) && matches!(slot.stage, Stage::Up(_)))
     }
 
     /// Decides which workers go now.
     fn set_courses(&mut self, name: &PoolName) {
         let Some(pool) = self.pools.get(name) else { return };
-        let (wanted, image_is_ready) = (pool.wanted(), pool.image == Image::Ready);
+        let (wanted, image_is_ready) = (pool.wanted(), pool.has_image());
         let must_surge = self.must_surge(name);
         // What each slot is to come to, were it not for those that serve.
         let goal = |slot: &Slot| {
             let is_extra = slot.no.0 > wanted;
             let is_surge = must_surge && slot.no.0 == wanted + 1;
-            match (is_extra && !is_surge, self.is_outdated(slot)) {
+            match (is_extra && !is_surge, self.pools.is_outdated(slot)) {
                 (true, _) => Course::Retire,
                 (false, true) => Course::Replace,
                 (false, false) => Course::Stay,
@@ -119,7 +114,8 @@ impl Cluster {
             slot.no.0 <= wanted && (slot.standing != Standing::Serve || is_blocked)
         };
         let needed = usize::from(wanted).saturating_sub(self.fleet.slots_of(name).filter(off_duty).count());
-        let has_proof = self.fleet.slots_of(name).any(|slot| would_serve(&slot) && !self.is_outdated(slot));
+        let has_proof =
+            self.fleet.slots_of(name).any(|slot| would_serve(&slot) && !self.pools.is_outdated(slot));
         let is_busy = courses.iter().any(|(no, _, course)| no.0 <= wanted && *course == Course::Replace);
         let mut may_replace = !is_busy && has_proof;
         let slots: Vec<&Slot> = self.fleet.slots_of(name).collect();

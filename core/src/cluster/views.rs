@@ -47,7 +47,7 @@ impl Cluster {
 
     /// Every pool, by name.
     pub fn pools(&self) -> impl Iterator<Item = PoolView> + '_ {
-        self.pools.values().map(|pool| self.pool_view(pool))
+        self.pools.all().map(|pool| self.pool_view(pool))
     }
 
     /// A pool.

@@ -1,4 +1,10 @@
-//! A pool as it is wanted, what its containers are made of, and how far its image is.
+//! A pool as it is wanted, what its containers are made of, and how far its image is ([`Pool`]), and all of them
+//! (`Pools`), which alone write to them.
+//!
+//! Not here: how a pool gets the workers that it should have, which the cluster decides (`cluster/steering.rs`).
+
+mod pools;
+mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +17,8 @@ use crate::build::Builds;
 use crate::clock::Moment;
 use crate::fleet::Slot;
 use crate::ports::Reserved;
+
+pub(crate) use self::pools::Pools;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
@@ -83,8 +91,7 @@ pub struct Pool {
 
 impl Pool {
     /// A pool that nothing is known of but how it is wanted.
-    #[must_use]
-    pub fn new(name: PoolName, spec: PoolSpec, source: PoolSource, is_paused: bool, now: Timestamp) -> Self {
+    fn new(name: PoolName, spec: PoolSpec, source: PoolSource, is_paused: bool, now: Timestamp) -> Self {
         Self {
             name,
             source,
@@ -100,8 +107,14 @@ impl Pool {
         }
     }
 
+    /// Whether its containers can be made.
+    #[must_use]
+    pub fn has_image(&self) -> bool {
+        self.image == Image::Ready
+    }
+
     /// Changes how it is wanted.
-    pub fn aim_at(&mut self, spec: PoolSpec, source: PoolSource) {
+    fn aim_at(&mut self, spec: PoolSpec, source: PoolSource) {
         self.versions = [fingerprint(&spec, true), fingerprint(&spec, false)];
         self.image = first_image(&spec);
         self.spec = Arc::new(spec);
@@ -149,7 +162,7 @@ impl Pool {
     }
 
     /// Takes in that the image cannot be had.
-    pub fn fail_image(&mut self, reason: String, now: Moment) {
+    fn fail_image(&mut self, reason: String, now: Moment) {
         let Image::Preparing { failures } = self.image else { return };
         let wait = FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LAST_RETRY);
         self.image = Image::Failed { reason, failures: failures + 1, retry_at: now + wait };
