@@ -1,4 +1,4 @@
-//! Pools, one sentence each: put, paused, scaled, rolled over, removed; workers drained and restarted.
+//! Pools, one sentence each: put, paused, scaled, moved, removed.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) fn spec(workers: u16) -> PoolSpec {
 }
 
 /// As the environment has it, with other containers.
-fn other_default(workers: u16) -> PoolSpec {
+pub(super) fn other_default(workers: u16) -> PoolSpec {
     PoolSpec { workers, first_port: Some(3_004), cpus: 0.5, ..PoolSpec::default() }
 }
 
@@ -158,68 +158,6 @@ fn with_fewer_workers_the_highest_finish_what_they_have_and_go() {
     assert!(tasks.iter().all(|task| c.rows[task].attempts.len() == 1), "a task was run again");
 }
 
-/// Rolls a pool of three busy workers over; after every step at least three serve. `trouble` comes after
-/// each of the first steps.
-fn roll_over(mut trouble: impl FnMut(&mut World, usize)) -> World {
-    let mut c = World::with_workers(3);
-    let tasks = [(); 9].map(|()| c.submit_to("default").0);
-    let old = [1, 2, 3].map(|slot| c.worker(slot).unwrap());
-    c.put("default", other_default(3));
-    for step in 0..60 {
-        trouble(&mut c, step);
-        c.act();
-        c.join_all();
-        let held: Vec<WorkerId> = c.containers.keys().cloned().collect();
-        for worker in held {
-            c.finish(&worker, &succeeded());
-        }
-        c.pass(Duration::from_millis(100));
-        c.act();
-        c.join_all();
-    }
-    assert!(tasks.iter().all(|task| c.rows[task].ending == Some("succeeded")));
-    assert_eq!(c.workers_of("default"), [(1, READY), (2, READY), (3, READY)]);
-    assert!(old.iter().all(|worker| !c.containers.contains_key(worker)), "an old one is left");
-    assert_eq!(c.pool("default").state, PoolState::Ready);
-    c
-}
-
-#[test]
-fn a_changed_spec_rolls_over_without_a_loss_of_capacity() {
-    let mut fewest = 3;
-    let mut was_updating = false;
-    let c = roll_over(|c, _| {
-        let pool = c.pool("default");
-        was_updating |= pool.state == PoolState::Updating;
-        fewest = fewest.min(pool.workers.ready);
-    });
-    assert_eq!((fewest, was_updating), (3, true));
-    assert!(c.rows.values().all(|row| row.attempts.len() == 1), "a task was run again");
-}
-
-#[test]
-fn the_next_leader_goes_on_with_a_rollover() {
-    roll_over(|c, step| {
-        if [1, 3, 5].contains(&step) {
-            c.change_leader();
-            c.observe();
-        }
-    });
-}
-
-#[test]
-fn workers_that_die_in_a_rollover_do_not_stop_it() {
-    roll_over(|c, step| {
-        if step % 2 == 1 && step < 10 {
-            let victim = c.containers.keys().nth(step % 3).cloned();
-            if let Some(victim) = victim {
-                c.kill(&victim);
-                c.tell(Input::ContainerDied(victim));
-            }
-        }
-    });
-}
-
 /// Where each worker of the default pool is, inside and on the host, as callers are told.
 fn places(c: &World) -> Vec<(u16, Option<u16>)> {
     let inner = |address: Option<String>| address.unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
@@ -251,44 +189,6 @@ fn a_worker_is_told_where_it_is_until_it_is_replaced_whoever_leads() {
     c.settle();
     c.observe();
     assert_eq!(places(&c), [(4_004, Some(4_004)), (4_005, Some(4_005))]);
-}
-
-#[test]
-fn the_worker_that_comes_first_has_no_port_on_the_host() {
-    let mut c = World::with_workers(2);
-    c.put("default", other_default(2));
-    let published: Vec<Option<u16>> = c
-        .actions
-        .iter()
-        .filter_map(|action| match action {
-            FleetAction::Create { published, .. } => Some(*published),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(published, [None]);
-}
-
-#[test]
-fn while_the_new_kind_does_not_come_up_the_old_ones_serve_and_the_pool_says_why() {
-    let mut c = World::with_workers(2);
-    let old = [1, 2].map(|slot| c.worker(slot).unwrap());
-    c.broken = Some(0.5);
-    c.put("default", other_default(2));
-    for _ in 0..200 {
-        c.act();
-        for worker in &old {
-            c.report(worker);
-        }
-        c.pass(Duration::from_millis(500));
-    }
-    let pool = c.pool("default");
-    assert_eq!((pool.state, pool.workers.ready), (PoolState::Updating, 2));
-    assert!(pool.reason.is_some());
-    assert_eq!([1, 2].map(|slot| c.worker(slot).unwrap()), old);
-    assert_eq!(c.put("default", PoolSpec { cpus: 1.0, ..other_default(2) }), Some(PoolReceipt::Changed));
-    c.settle();
-    assert_eq!(c.pool("default").state, PoolState::Ready);
-    assert_eq!([1, 2].map(|slot| c.worker(slot).unwrap()), old);
 }
 
 #[test]
@@ -361,64 +261,6 @@ fn two_pools_cannot_have_the_same_ports() {
     assert!(matches!(c.put("tools", ports(3_005)), Some(PoolReceipt::PortsTaken(_))));
     assert_eq!(c.put("tools", ports(3_006)), Some(PoolReceipt::Created));
     assert_eq!(c.put("tools", ports(3_007)), Some(PoolReceipt::Changed));
-}
-
-#[test]
-fn a_drained_worker_takes_no_more_until_it_may_again_also_under_the_next_leader() {
-    let mut c = World::with_workers(2);
-    let first = c.submit_to("default").0;
-    let worker = c.worker(1).unwrap();
-    assert!(c.order("worker-1", Standing::Drain).ordered.is_some());
-    for _ in 0..2 {
-        c.submit_to("default");
-    }
-    assert_eq!(c.holds(&worker), 1);
-    c.finish(&worker, &succeeded());
-    assert_eq!(c.rows[&first].ending, Some("succeeded"));
-    c.change_leader();
-    c.observe();
-    c.settle();
-    assert_eq!(c.workers_of("default"), [(1, WorkerState::Draining), (2, READY)]);
-    c.submit_to("default");
-    assert_eq!(c.holds(&worker), 0);
-    c.order("worker-1", Standing::Serve);
-    assert_eq!((c.holds(&worker), c.worker(1)), (1, Some(worker)));
-}
-
-#[test]
-fn a_restarted_worker_finishes_what_it_has_and_is_replaced() {
-    let mut c = World::with_workers(1);
-    let task = c.submit_to("default").0;
-    let before = c.worker(1).unwrap();
-    c.order("worker-1", Standing::Restart);
-    c.change_leader();
-    c.observe();
-    c.settle();
-    assert_eq!(c.worker(1), Some(before.clone()));
-    c.finish(&before, &succeeded());
-    assert_eq!(c.rows[&task].attempts.len(), 1);
-    c.settle();
-    assert_eq!(c.worker(1).unwrap().generation, before.generation.next());
-    assert_eq!(c.workers_of("default"), [(1, READY)]);
-    c.change_leader();
-    c.observe();
-    c.settle();
-    assert_eq!(c.worker(1).unwrap().generation, before.generation.next());
-}
-
-#[test]
-fn nobody_is_ordered_anything_under_a_name_that_no_worker_has() {
-    let mut c = World::with_workers(1);
-    assert!(c.order("worker-2", Standing::Drain).ordered.is_none());
-}
-
-#[test]
-fn a_worker_that_was_let_go_is_no_crash() {
-    let mut c = World::with_workers(1);
-    let out = c.order("worker-1", Standing::Restart);
-    assert!(!out.notes.contains(&crate::output::Note::WorkerCrashed));
-    c.settle();
-    assert_eq!(c.rows.len(), 0);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use clb_protocol::api::{VerdictKind, WorkerState};
 use clb_protocol::link::{Cause, Failure, Yield};
 use clb_protocol::{AttemptNo, TaskId};
 
-use super::world::{World, container, succeeded};
-use crate::input::{Cancellable, Input, SeenWorker};
+use super::world::{World, succeeded};
+use crate::input::{Cancellable, Input};
 use crate::output::{CancelReceipt, Change, Ending, Receipt};
 
 impl World {
@@ -172,48 +172,6 @@ fn a_worker_that_comes_back_in_time_keeps_what_nobody_else_took() {
 }
 
 #[test]
-fn a_new_leader_adopts_what_runs_and_takes_what_was_finished() {
-    let mut c = World::with_workers(2);
-    let tasks = c.submitted(2);
-    c.change_leader();
-    let first = c.worker(1).unwrap();
-    c.finish(&first, &succeeded());
-    c.observe();
-    c.join_all();
-    c.expect_ending(tasks[0], Some("succeeded"));
-    c.expect_running(2, &[tasks[1]]);
-    assert_eq!(c.rows[&tasks[1]].attempts.len(), 1);
-}
-
-#[test]
-fn a_new_leader_hands_nothing_out_before_the_living_have_joined_or_their_time_is_over() {
-    let mut c = World::with_workers(2);
-    let tasks = c.submitted(5);
-    c.change_leader();
-    c.observe();
-    let first = c.worker(1).unwrap();
-    c.finish(&first, &succeeded());
-    c.join(&first);
-    c.expect_running(1, &[tasks[2]]);
-    c.pass(Duration::from_secs(1));
-    c.expect_running(1, &[tasks[2], tasks[4]]);
-}
-
-#[test]
-fn a_new_leader_reruns_what_was_on_a_container_that_is_gone() {
-    let mut c = World::with_workers(2);
-    let task = c.submitted(1)[0];
-    let worker = c.worker(1).unwrap();
-    c.containers.remove(&worker);
-    c.change_leader();
-    c.observe();
-    c.act();
-    c.join_all();
-    c.expect_attempt(task, 1, Some(VerdictKind::HostLost), true);
-    assert_eq!(c.rows[&task].attempts.len(), 2);
-}
-
-#[test]
 fn failed_attempts_are_retried_until_they_are_spent() {
     let mut c = World::with_workers(1);
     let task = c.submitted(1)[0];
@@ -306,78 +264,11 @@ fn nothing_is_handed_out_while_the_store_takes_nothing() {
 }
 
 #[test]
-fn a_container_that_cannot_be_made_is_tried_again_later_and_says_why() {
-    let mut c = World::empty(1);
-    c.observe();
-    let out = c.actions.remove(0);
-    let crate::output::FleetAction::Create { worker, .. } = out else { panic!("{out:?}") };
-    c.tell(Input::ContainerFailed { worker, reason: "no such image".to_owned() });
-    c.expect_state(1, WorkerState::BackingOff);
-    let view = c.cluster.workers().next().unwrap();
-    assert_eq!(view.reason.as_deref(), Some("no such image"));
-    let next = c.cluster.next_deadline(c.now).unwrap();
-    c.pass(next.since(c.now));
-    assert_eq!(c.actions.len(), 1);
-}
-
-#[test]
-fn a_stray_container_is_removed_and_a_living_one_is_adopted() {
-    let mut c = World::with_workers(2);
-    let worker = c.worker(1).unwrap();
-    c.change_leader();
-    c.observe();
-    c.act();
-    c.join_all();
-    assert_eq!(c.worker(1), Some(worker));
-    c.expect_state(1, WorkerState::Ready);
-}
-
-#[test]
 fn no_deadline_stays_in_the_past_while_the_store_takes_nothing() {
     let mut c = World::empty(0);
     c.tell(Input::StoreAvailable(false));
     c.pass(Duration::from_secs(1));
     assert!(c.cluster.next_deadline(c.now).is_none_or(|due| due > c.now));
-}
-
-#[test]
-fn a_list_from_before_a_container_started_does_not_bury_it() {
-    let mut c = World::empty(1);
-    c.observe();
-    let asked_at = c.now;
-    c.now = c.now + Duration::from_millis(5);
-    c.act_once();
-    let worker = c.worker(1).unwrap();
-    let (container, version) = (container(&worker), c.containers[&worker].1.version);
-    let made = SeenWorker {
-        container,
-        worker: worker.clone(),
-        version,
-        build: None,
-        port: None,
-        published: None,
-        alive: false,
-    };
-    c.tell(Input::FleetObserved { seen: vec![made], asked_at });
-    c.join(&worker);
-    c.expect_state(1, WorkerState::Ready);
-    c.tell(Input::FleetObserved { seen: Vec::new(), asked_at });
-    c.expect_state(1, WorkerState::Ready);
-}
-
-#[test]
-fn a_cluster_that_is_taken_down_gives_everything_back_at_no_cost_and_heals_nothing() {
-    let mut c = World::with_workers(2);
-    let task = c.submitted(1)[0];
-    c.tell(Input::Retired);
-    assert!(!c.cluster.is_retired());
-    c.act();
-    assert!(c.cluster.is_retired());
-    assert!(c.containers.is_empty());
-    c.expect_ending(task, None);
-    c.expect_attempt(task, 1, Some(VerdictKind::Drained), false);
-    c.pass(Duration::from_mins(1));
-    assert!(c.actions.is_empty());
 }
 
 #[test]
@@ -407,42 +298,4 @@ fn a_worker_that_was_not_heard_for_long_gets_nothing_more() {
     let tasks = c.submitted(2);
     c.expect_running(1, &[]);
     c.expect_running(2, &tasks);
-}
-
-#[test]
-fn a_leader_that_did_not_run_for_a_while_gives_nobody_up_for_it() {
-    let mut c = World::with_workers(2);
-    let task = c.submitted(1)[0];
-    c.act();
-    c.now = c.now + Duration::from_secs(9);
-    c.tell(Input::Resumed);
-    c.tell(Input::TimePassed);
-    c.expect_running(1, &[task]);
-    assert!(c.actions.is_empty());
-    let worker = c.worker(1).unwrap();
-    c.cut(&worker);
-    c.join(&worker);
-    c.expect_running(1, &[task]);
-    assert_eq!(c.rows[&task].attempts.len(), 1);
-}
-
-#[test]
-fn a_death_before_the_first_list_is_believed_though_the_list_shows_it_alive() {
-    let mut c = World::with_workers(1);
-    let worker = c.worker(1).unwrap();
-    c.change_leader();
-    c.tell(Input::ContainerDied(worker));
-    c.observe();
-    c.expect_state(1, WorkerState::Lost);
-}
-
-#[test]
-fn a_leader_that_nobody_speaks_to_notices_it() {
-    let mut c = World::with_workers(2);
-    assert!(!c.cluster.is_unheard(c.now));
-    let healthy = c.worker(2).unwrap();
-    c.pass(Duration::from_millis(2_100));
-    assert!(c.cluster.is_unheard(c.now));
-    c.report(&healthy);
-    assert!(!c.cluster.is_unheard(c.now));
 }
