@@ -129,13 +129,13 @@ impl Cluster {
         now: Moment,
         out: &mut Output,
     ) {
-        let Some(Ended { seq, task }) = self.tasks.end(id, &ending) else { return };
-        let current = match task.phase() {
+        let Some(Ended { seq, phase }) = self.tasks.end(id, &ending) else { return };
+        let current = match phase {
             Phase::Running(running) => {
-                self.stop_running(id, running, from.is_some(), now, out);
-                Some(RunningAttempt::clone(running))
+                self.stop_running(id, &running, from.is_some(), now, out);
+                Some(*running)
             }
-            Phase::Undecided(lost) => Some(RunningAttempt::clone(lost)),
+            Phase::Undecided(lost) => Some(*lost),
             Phase::Resting { .. } | Phase::Deferred { .. } | Phase::Queued | Phase::Accepted { .. } => None,
         };
         let last = from.or(current).map(|attempt| LastAttempt {

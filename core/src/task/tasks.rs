@@ -67,7 +67,8 @@ impl Places {
         }
     }
 
-    fn pass(&mut self, id: TaskId, task: &mut Task, phase: Phase) {
+    /// Takes a task from where it stands into another phase.
+    fn move_to(&mut self, id: TaskId, task: &mut Task, phase: Phase) {
         self.leave(id, task);
         self.enter(id, task, phase);
     }
@@ -79,10 +80,10 @@ pub(crate) struct Placing {
     pub(crate) placed: Placed,
 }
 
-/// A task that has just ended, as it stood until then.
+/// A task that has just ended, and where it stood until then.
 pub(crate) struct Ended {
     pub(crate) seq: OutcomeSeq,
-    pub(crate) task: Task,
+    pub(crate) phase: Phase,
 }
 
 impl Tasks {
@@ -126,6 +127,7 @@ impl Tasks {
             last_attempt: row.last_attempt,
             timeout_ms: (row.timeout_seconds * 1_000.0) as u64,
             retry: row.retry.map(Box::new),
+            // Until it is known below where it stands.
             phase: Phase::Queued,
         };
         let rested = || {
@@ -177,7 +179,7 @@ impl Tasks {
         let Phase::Accepted { not_before } = task.phase else { return };
         let put_off = not_before.filter(|until| *until > now.at);
         let phase = put_off.map_or(Phase::Queued, |until| Phase::Deferred { until });
-        self.places.pass(id, task, phase);
+        self.places.move_to(id, task, phase);
     }
 
     /// Starts the task that goes next in a pool where `place` says; `false` when there is none, or no place for it.
@@ -203,7 +205,7 @@ impl Tasks {
     pub(crate) fn resume(&mut self, id: TaskId, running: RunningAttempt) {
         let Some(task) = self.open.get_mut(&id) else { return };
         task.last_attempt = task.last_attempt.max(running.attempt);
-        self.places.pass(id, task, Phase::Running(Box::new(running)));
+        self.places.move_to(id, task, Phase::Running(Box::new(running)));
     }
 
     /// Counts the attempt that runs against its task's limit; `None` when none runs.
@@ -224,7 +226,7 @@ impl Tasks {
     /// A task goes into the queue, to its old place.
     pub(crate) fn put_back(&mut self, id: TaskId) {
         if let Some(task) = self.open.get_mut(&id) {
-            self.places.pass(id, task, Phase::Queued);
+            self.places.move_to(id, task, Phase::Queued);
         }
     }
 
@@ -233,7 +235,7 @@ impl Tasks {
         let Some(task) = self.open.get_mut(&id) else { return };
         let until = |rest| Phase::Resting { until: Box::new(now + rest) };
         let phase = task.rest(id).map_or(Phase::Queued, until);
-        self.places.pass(id, task, phase);
+        self.places.move_to(id, task, phase);
     }
 
     /// The last attempt of a task was lost: whether it ends with that is not known yet.
@@ -241,7 +243,7 @@ impl Tasks {
         let Some(task) = self.open.get_mut(&id) else { return };
         let Phase::Running(lost) = &task.phase else { return };
         let lost = lost.clone();
-        self.places.pass(id, task, Phase::Undecided(lost));
+        self.places.move_to(id, task, Phase::Undecided(lost));
     }
 
     /// Tasks that have waited for their time go into the queue.
@@ -260,7 +262,7 @@ impl Tasks {
             Ending::Cancelled => 2,
         }] += 1;
         self.last_outcome = self.last_outcome.next();
-        Some(Ended { seq: self.last_outcome, task })
+        Some(Ended { seq: self.last_outcome, phase: task.phase })
     }
 
     pub(crate) fn get(&self, id: TaskId) -> Option<&Task> {
