@@ -172,6 +172,20 @@ fn a_worker_that_comes_back_in_time_keeps_what_nobody_else_took() {
 }
 
 #[test]
+fn a_worker_that_joins_again_before_its_old_link_was_seen_to_end_keeps_what_it_has() {
+    let mut c = World::with_workers(1);
+    let task = c.submitted(1)[0];
+    let worker = c.worker(1).unwrap();
+    let old = c.containers.get_mut(&worker).and_then(|(_, process)| process.link.take()).unwrap();
+    c.join(&worker);
+    assert_ne!(c.containers[&worker].1.link, Some(old));
+    c.tell(Input::LinkClosed(old));
+    c.expect_running(1, &[task]);
+    c.expect_state(1, WorkerState::Ready);
+    assert_eq!(c.rows[&task].attempts.len(), 1);
+}
+
+#[test]
 fn failed_attempts_are_retried_until_they_are_spent() {
     let mut c = World::with_workers(1);
     let task = c.submitted(1)[0];
