@@ -3,19 +3,9 @@
 use crate::sources::{Source, all};
 
 const MOST_LINES: usize = 400;
-/// Files that are longer because what they say is one thing, and what they may have. Nothing is added here without a
-/// reason, and nothing with more than 450 lines.
-const LONGER: &[(&str, usize)] = &[
-    ("core/src/cluster/tasks.rs", 450),
-    ("core/src/cluster/tests/pools.rs", 452),
-    ("core/src/cluster/tests/sentences.rs", 450),
-];
-
 fn too_long(sources: &[Source]) -> Vec<String> {
-    let most =
-        |path: &str| LONGER.iter().find(|(longer, _)| *longer == path).map_or(MOST_LINES, |(_, most)| *most);
     let lines = |source: &Source| source.text.lines().count();
-    let longer = sources.iter().filter(|source| lines(source) > most(&source.path));
+    let longer = sources.iter().filter(|source| lines(source) > MOST_LINES);
     longer.map(|source| format!("{} has {} lines", source.path, lines(source))).collect()
 }
 
