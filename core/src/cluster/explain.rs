@@ -91,7 +91,7 @@ impl Cluster {
         let Some(pool) = self.pools.get(name).filter(|pool| !pool.is_removing) else {
             return Some(Obstacle {
                 reason: WaitReason::NoSuchPool,
-                wait: format!("for the pool {name}, which is not there any more"),
+                wait: format!("for the pool {name}, which no longer exists"),
                 remedy: "Make a pool of this name again, or cancel the task.",
                 until: None,
             });
@@ -119,10 +119,10 @@ impl Cluster {
         };
         Some(Obstacle {
             reason: WaitReason::PoolFailed,
-            wait: format!("for the pool {name}, which cannot have workers{because}"),
+            wait: format!("for the pool {name}, which cannot get workers{because}"),
             remedy: match pool.fault {
                 Some(_) => "A changed pool is tried at once.",
-                None => "It is tried again by itself; a changed pool is tried at once.",
+                None => "CLB tries again on its own; changing the pool makes it try at once.",
             },
             until,
         })
@@ -142,14 +142,14 @@ impl Cluster {
             return Some(Obstacle {
                 reason: WaitReason::NoWorker,
                 wait: "for the cluster to be started again: it is being taken down".to_owned(),
-                remedy: "The task is kept and goes on then.",
+                remedy: "The task is kept and continues then.",
                 until: None,
             });
         }
         let settling = self.settling?;
         Some(Obstacle {
             reason: WaitReason::Settling,
-            wait: "for the new leader, which still asks the workers who runs what".to_owned(),
+            wait: "for the new leader, which is still asking the workers what they are running".to_owned(),
             remedy: "That takes a second at most.",
             until: Some(now.foretell(settling.until)),
         })
@@ -178,7 +178,7 @@ impl Cluster {
             return Obstacle {
                 reason: if ahead == 0 { WaitReason::NoFreeSlot } else { WaitReason::BehindOthers },
                 wait: format!("for its turn in pool {pool}"),
-                remedy: "It is about to be given to a worker as soon as the tasks before it are.",
+                remedy: "It goes to a worker as soon as the tasks ahead of it have.",
                 until: None,
             };
         }
@@ -277,7 +277,8 @@ fn all_full(pool: &PoolName, ready: &[Candidate], wanted: usize) -> String {
 }
 
 fn put_off(until: Timestamp) -> (Waiting, String) {
-    let detail = "Whoever submitted it wants it to wait until then; cancel it to be rid of it.".to_owned();
+    let detail =
+        "It was submitted to start no earlier than that; cancel it if it is no longer needed.".to_owned();
     let waiting = Waiting { reason: WaitReason::NotBefore, detail, until: Some(until), ahead: 0 };
     (waiting, format!("Waits for its time: it is not to run before {until}."))
 }
@@ -290,7 +291,12 @@ fn rests(task: &Task, until: Moment, now: Moment) -> (Waiting, String) {
         task.last_attempt
     );
     let waiting = Waiting { reason: WaitReason::Resting, detail, until: Some(until), ahead: 0 };
-    (waiting, format!("Rests for another {left:.1} s, until {until}: {spent} of {most} attempts are spent."))
+    (
+        waiting,
+        format!(
+            "Waits another {left:.1} s before the next attempt, until {until}; {spent} of {most} attempts are used up."
+        ),
+    )
 }
 
 fn undecided(lost: &RunningAttempt) -> (Waiting, String) {
@@ -327,7 +333,7 @@ fn why_chosen(policy: Policy, seen: &[Seen]) -> String {
     }
     let best = match policy {
         Policy::LeastLoaded => "had the smallest load",
-        Policy::Seed => "had the smallest load by the formula of 2023",
+        Policy::Seed => "had the lowest load by the formula of the `seed` policy",
         Policy::RoundRobin => "had not been given a task for the longest time",
         Policy::Random => "was drawn",
     };
@@ -349,9 +355,9 @@ fn candidates_then(placed: &Placed) -> Vec<CandidateView> {
         } else if seen.rank > chosen.rank {
             "had a larger score".to_owned()
         } else if seen.running > chosen.running {
-            "had as small a score and more tasks".to_owned()
+            "had the same score and more tasks".to_owned()
         } else {
-            "had as small a score; the first of equals was taken".to_owned()
+            "had the same score; of equals, the first was taken".to_owned()
         }
     };
     seen.iter().map(|seen| seen_view(&placed.pool, *seen, &reason(*seen))).collect()

@@ -207,11 +207,11 @@ pub(super) fn last_words(task: &Task, last: &Verdict, repeat: Repeat) -> TaskErr
         _ => "attempts_exhausted",
     };
     let message = if repeat == Repeat::IsUseless {
-        format!("No other attempt would do better: {}", last.detail)
+        format!("Another attempt would fail the same way: {}", last.detail)
     } else if task.is_exhausted() {
         format!("{} of {} attempts are spent; the last: {}", task.spent, task.max_attempts, last.detail)
     } else {
-        format!("Only losses are repeated (its `retry` says so); the last attempt: {}", last.detail)
+        format!("Only lost attempts are retried (its `retry` says so); the last attempt: {}", last.detail)
     };
     TaskError { code: code.to_owned(), message }
 }

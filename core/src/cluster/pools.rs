@@ -60,7 +60,9 @@ impl Cluster {
             }
         });
         if out.pool == Some(PoolReceipt::Removed) {
-            out.notes.push(Note::Fleet(format!("The pool {name} is removed or as its operator defines it")));
+            out.notes.push(Note::Fleet(format!(
+                "The pool {name} is removed, or back to its operator's definition"
+            )));
         }
     }
 
@@ -138,7 +140,7 @@ impl Cluster {
     /// Which pools may have no workers, and why.
     pub(super) fn tell_faults(&self, out: &mut Output) {
         for (name, fault) in self.pools.all().filter_map(|pool| Some((&pool.name, pool.fault.as_ref()?))) {
-            out.notes.push(Note::Fleet(format!("The pool {name} cannot have workers: {fault}")));
+            out.notes.push(Note::Fleet(format!("The pool {name} cannot get workers: {fault}")));
         }
     }
 
@@ -166,7 +168,7 @@ impl Cluster {
             && self.pools.take_image(name, version, outcome, now)
             && let Some(reason) = trouble
         {
-            out.notes.push(Note::Fleet(format!("The pool {name} cannot have workers: {reason}")));
+            out.notes.push(Note::Fleet(format!("The pool {name} cannot get workers: {reason}")));
         }
     }
 }

@@ -194,8 +194,8 @@ fn is_coming_back(slot: &Slot) -> bool {
 fn farewell(course: Course) -> Verdict {
     let detail = match course {
         Course::Stay => "It was to be restarted and has finished what it had",
-        Course::Replace => "It makes room for one of the new kind and has finished what it had",
-        Course::Retire => "Its pool needs it no more and it has finished what it had",
+        Course::Replace => "It was replaced by a worker of the new version, after finishing its tasks",
+        Course::Retire => "Its pool was made smaller; it finished its tasks first",
     };
     Verdict::new(VerdictKind::Drained, detail)
 }

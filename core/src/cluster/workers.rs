@@ -16,7 +16,7 @@ impl Cluster {
     pub(super) fn join(&mut self, link: LinkNo, hello: WorkerHello, now: Moment, out: &mut Output) {
         if self.retired || !self.fleet.may_join(&hello.worker) {
             out.dropped.push(link);
-            out.notes.push(Note::Fleet(format!("{} is not wanted any more and was sent away", hello.worker)));
+            out.notes.push(Note::Fleet(format!("{} is no longer wanted and was turned away", hello.worker)));
             return;
         }
         self.let_go_of_missing(&hello, now, out);
@@ -174,7 +174,7 @@ impl Cluster {
                 self.requeue(id, verdict, now, out);
             }
             Some(reason) => {
-                let detail = format!("What it is to do cannot be read from the store: {reason}");
+                let detail = format!("Its spec cannot be read from the store: {reason}");
                 self.fail(id, &Verdict::new(VerdictKind::Failed, detail), None, now, out);
             }
         }

@@ -174,7 +174,7 @@ impl Pool {
         let image = self.spec.image.as_ref()?;
         let is_under_way = matches!(self.image, Image::Wanted { .. } | Image::Preparing { .. });
         is_under_way
-            .then(|| format!("the image {image} is looked for, and pulled when it is not on this machine"))
+            .then(|| format!("the image {image} is being looked up, and pulled if it is not on this machine"))
     }
 
     /// Whether the image is to be looked for now.

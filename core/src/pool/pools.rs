@@ -44,7 +44,7 @@ impl Pools {
             let fault = config.refused.get(&name).cloned();
             let fault = fault.or_else(|| {
                 let taken = laid_out.taken_ports(&name, &spec, &config.reserved_ports)?;
-                Some(format!("first_port: {taken}; PUT the pool with other ports, or define them otherwise"))
+                Some(format!("first_port: {taken}; PUT the pool with other ports, or define others"))
             });
             let mut pool = Pool::new(name, spec, PoolSource::Api, is_paused, now.at);
             pool.fault = fault;

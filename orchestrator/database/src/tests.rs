@@ -264,7 +264,7 @@ async fn a_store_that_is_missing_or_broken_is_said_so_until_it_is_there() {
     };
     unavailable("does not exist").await;
     fs::write(&path, "To whom it may concern: this is a letter.\n".repeat(500)).unwrap();
-    unavailable("is no store of CLB").await;
+    unavailable("is not a store of CLB").await;
     fs::remove_file(&path).unwrap();
     let stored = Stored::at(folder);
     stored.log(1..=1, |_| "here it is".to_owned());

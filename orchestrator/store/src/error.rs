@@ -72,7 +72,7 @@ pub enum StoreError {
     },
     /// The file belongs to something else. The configuration's fault; do not retry.
     #[error(
-        "{path} is no store of CLB and was left as it is: name another file with CLB_STORE, or move it away"
+        "{path} is not a store of CLB and was left untouched: point CLB_STORE to another file, or move this one away"
     )]
     NotOurs {
         /// The file.

@@ -44,7 +44,7 @@ fn a_program_that_cannot_be_started_is_tried_once() {
         panic!("{:?}", out.changes)
     };
     assert_eq!(error.code, "failed");
-    assert_eq!(error.message, "No other attempt would do better: there is no program x");
+    assert_eq!(error.message, "Another attempt would fail the same way: there is no program x");
     c.expect_ending(task, Some("failed"));
 }
 

@@ -270,7 +270,7 @@ fn a_task_that_waits_for_its_pool_says_what_is_with_the_pool() {
     c.put("tools", spec(1));
     let (task, _) = c.submit_to("tools");
     let explained = why(&c, task);
-    assert!(explained.summary.contains("the image tools is looked for"), "{}", explained.summary);
+    assert!(explained.summary.contains("the image tools is being looked up"), "{}", explained.summary);
     assert_eq!(c.pool("tools").reason.map(|reason| reason.contains("pulled")), Some(true));
     let version = c.cluster.pools.get(&"tools".into()).map(|pool| pool.version(SlotNo(1)));
     c.tell(Input::ImageFailed {

@@ -375,7 +375,7 @@ fn where_only_losses_are_repeated_a_failure_ends_the_task_and_a_loss_does_not() 
             _ => None,
         });
         let error = failed.expect("one attempt of three is left, but not for a failure");
-        assert!(error.message.starts_with("Only losses are repeated"), "{error:?}");
+        assert!(error.message.starts_with("Only lost attempts are retried"), "{error:?}");
         assert_eq!(error.code, code);
     }
 }

@@ -54,7 +54,7 @@ async fn where_only_losses_are_repeated_a_command_survives_its_worker_and_fails_
     assert_eq!((task.state, verdicts.len()), (TaskState::Failed, 2), "{task:?}");
     assert_eq!((verdicts[0].kind, verdicts[1].kind), (VerdictKind::Killed, VerdictKind::Failed));
     assert_eq!(verdicts[1].exit_code, Some(7));
-    assert!(error(&task).1.starts_with("Only losses are repeated"), "{task:?}");
+    assert!(error(&task).1.starts_with("Only lost attempts are retried"), "{task:?}");
     assert!(task.spec.get().contains(r#""retry":{"on":"loss""#), "{task:?}");
 }
 
