@@ -68,8 +68,16 @@ impl Roster {
         }
     }
 
-    /// Notes that a standby is there.
-    pub(crate) fn join(&self, hello: &StandbyHello) {
+    /// Notes that a standby is there; `false` when a newer link of it is there already. An attempt that waited here for
+    /// a leader, and was given up meanwhile, may come after the one that took its place.
+    pub(crate) fn join(&self, hello: &StandbyHello) -> bool {
+        let mut entries = self.entries();
+        let is_late = entries.get(&hello.member).is_some_and(|entry| {
+            entry.container == hello.container && entry.link.is_some_and(|link| link > hello.incarnation)
+        });
+        if is_late {
+            return false;
+        }
         let entry = Entry {
             role: Role::Standby,
             since: Timestamp::now(),
@@ -79,7 +87,8 @@ impl Roster {
             url: hello.url.clone(),
             public_url: hello.public_url.clone(),
         };
-        self.entries().insert(hello.member.clone(), entry);
+        entries.insert(hello.member.clone(), entry);
+        true
     }
 
     /// Notes what the engine, or a probe, says of one. A container that is not the newest of that name does not count,
@@ -233,6 +242,18 @@ mod tests {
         assert!(roster.has_standby());
         roster.part(&newer, Role::Down);
         assert!(!roster.has_standby());
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_up_does_not_take_the_place_of_its_successor() {
+        let roster = Roster::default();
+        let [former, newer] = [(); 2]
+            .map(|()| StandbyHello { incarnation: Incarnation(uuid::Uuid::now_v7()), ..hello("same") });
+        assert!(roster.join(&newer) && !roster.join(&former));
+        roster.part(&former, Role::Down);
+        assert!(roster.has_standby());
+        roster.part(&newer, Role::Down);
+        assert!(roster.join(&former), "its clock may have been set back");
     }
 
     #[test]

@@ -132,7 +132,9 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
         orchestrators: door.node.orchestrators(),
     };
     drop(orders.try_send(StandbyOrder::Welcome(welcome)));
-    take_in(&door, &leader, &hello).await;
+    if !take_in(&door, &leader, &hello).await {
+        return Refusal::new(StatusCode::CONFLICT, "A newer link of this standby is open.").into_response();
+    }
     tokio::spawn(async move {
         let identity = ContainerIdentity {
             name: hello.member.to_string(),
@@ -174,9 +176,11 @@ pub(super) async fn standby(State(door): State<Door>, request: Request) -> Respo
     stream(outgoing)
 }
 
-/// Makes a standby known: here, in the store, and to the workers.
-async fn take_in(door: &Door, leader: &Handle, hello: &StandbyHello) {
-    door.node.roster.join(hello);
+/// Makes a standby known: here, in the store, and to the workers. Says whether this is its newest link.
+async fn take_in(door: &Door, leader: &Handle, hello: &StandbyHello) -> bool {
+    if !door.node.roster.join(hello) {
+        return false;
+    }
     let member = Member {
         name: hello.member.clone(),
         container: hello.container.clone(),
@@ -186,6 +190,7 @@ async fn take_in(door: &Door, leader: &Handle, hello: &StandbyHello) {
     };
     leader.tell(Message::Member(member)).await;
     leader.tell(Message::Orchestrators(door.node.orchestrators())).await;
+    true
 }
 
 pub(super) async fn hand_in_logs(State(door): State<Door>, body: Bytes) -> Result<Json<LogReceipt>, Refusal> {
