@@ -217,6 +217,7 @@ impl Term {
             {
                 self.submit(rest, clock::now());
                 tokio::task::yield_now().await;
+                continue;
             }
             let deadline = self.cluster.next_deadline(clock::now()).map(clock::instant_of);
             tokio::select! {
@@ -253,7 +254,6 @@ impl Term {
                     self.take_submissions();
                 }
                 () = until(write_at) => {}
-                () = std::future::ready(()), if self.half_taken.is_some() && self.takes_tasks() => {}
                 // Those who were answered go first.
                 () = tokio::task::yield_now(), if !self.unshown.is_empty() => self.show_notes(),
             }
