@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::EXPECT;
 use axum::middleware::Next;
@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::problem::Refusal;
-use super::{BATCH_LIMIT, Door, TASK_LIMIT};
+use super::{BATCH_LIMIT, Door, TASK_LIMIT, route};
 
 /// The least that leaves room for the largest batch.
 pub(crate) const LEAST_IN_FLIGHT: u64 = 2 * BATCH_LIMIT as u64;
@@ -95,8 +95,7 @@ pub(super) async fn admit(State(door): State<Door>, request: Request, next: Next
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let is_batch = route == "/api/v1/tasks/batch";
+    let is_batch = route(request.extensions()) == "/api/v1/tasks/batch";
     let (parts, mut body) = request.into_parts();
     let mut hold = door.bodies.hold(is_batch);
     let most = if is_batch { BATCH_LIMIT } else { TASK_LIMIT };

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, HttpBody as _};
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Extensions, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::forward_limits::{ForwardLimits, ForwardPermit};
 use super::forwarded::{Forwarded, is_repeatable, may_take_long, rest_of_wait};
 use super::problem::{NotLed, Refusal};
-use super::{Door, parameters};
+use super::{Door, parameters, route};
 use crate::node::{LEADER_WAIT, Node, Role};
 
 /// How long a page waits for what the leader says.
@@ -137,10 +137,6 @@ pub(super) async fn to_leader(State(door): State<Door>, mut request: Request, ne
             Err(refusal) => refusal.into_response(),
         },
     }
-}
-
-fn route(extensions: &Extensions) -> &str {
-    extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str)
 }
 
 /// Tells another orchestrator that somebody else leads, if anybody does.

@@ -27,7 +27,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, Path};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Path};
+use axum::http::Extensions;
 use axum::routing::{get, post};
 use clb_door::Limits;
 use clb_protocol::TaskId;
@@ -158,6 +159,11 @@ fn router(door: Door) -> Router {
         .layer(axum::middleware::from_fn_with_state(door.clone(), guard::check))
         .layer(CatchPanicLayer::new())
         .with_state(door)
+}
+
+/// The address that a request was matched with, with its places unfilled; empty for one that there is not.
+fn route(extensions: &Extensions) -> &str {
+    extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str)
 }
 
 /// Whether the orchestrator that listens at `address` answers.

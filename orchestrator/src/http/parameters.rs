@@ -1,10 +1,11 @@
 //! Query parameters at addresses that take none: a typo is never silent. Those that take any look at theirs
 //! themselves, with `Query::finish`.
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::Request;
 use axum::http::Method;
 
 use super::problem::Refusal;
+use super::route;
 use super::system::Query;
 
 /// What may be asked with parameters.
@@ -22,7 +23,7 @@ const TAKE_PARAMETERS: [&str; 8] = [
 /// Refuses parameters that nobody would look at.
 pub(super) fn check(request: &Request) -> Result<(), Refusal> {
     let Some(query) = request.uri().query() else { return Ok(()) };
-    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let path = route(request.extensions());
     let takes_parameters = match *request.method() {
         Method::GET | Method::HEAD => TAKE_PARAMETERS.contains(&path),
         Method::POST => path == "/api/v1/tasks",

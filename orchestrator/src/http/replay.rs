@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use clb_protocol::TaskId;
-use clb_protocol::api::{ManyReplayed, TaskState, TaskView};
+use clb_protocol::api::{ManyReplayed, TaskState};
 use clb_protocol::task::{Changes, FieldError, NewTask, escape};
 use clb_store::{Original, TaskFilter};
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::Door;
 use super::many::{Walk, fields, filter, selection};
 use super::problem::Refusal;
-use super::tasks::{find, located, task_id};
+use super::tasks::{accepted, find, located, task_id};
 use crate::leader::Submitted;
 
 const CHANGES: &str = "changes";
@@ -73,11 +73,7 @@ pub(super) async fn one(
     let task = Arc::new(task);
     let answer = door.leader()?.submit([Arc::clone(&task)]).await.ok_or_else(Refusal::no_leader)?;
     match answer.into_iter().next().map_or(Submitted::QueueFull, |(_, status)| status) {
-        Submitted::Accepted(at) => {
-            let view =
-                TaskView::accepted(&task, at).map_err(|error| Refusal::unavailable(error.to_string()))?;
-            Ok(located(StatusCode::CREATED, view))
-        }
+        Submitted::Accepted(at) => Ok(located(StatusCode::CREATED, accepted(&task, at)?)),
         Submitted::Known => match originals(&door, vec![id]).await?.pop().and_then(|it| it.replay) {
             Some(replay) => existing(&door, replay, &task, &changes).await,
             None => Err(Refusal::no_leader()),

@@ -91,7 +91,8 @@ async fn answer_ended(
     Ok(located(status, view))
 }
 
-fn accepted(task: &NewTask, at: Timestamp) -> Result<TaskView, Refusal> {
+/// A task that has just been accepted.
+pub(super) fn accepted(task: &NewTask, at: Timestamp) -> Result<TaskView, Refusal> {
     TaskView::accepted(task, at).map_err(|error| Refusal::unavailable(error.to_string()))
 }
 

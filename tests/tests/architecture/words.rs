@@ -28,7 +28,22 @@ const OWNED: &[(&[&str], &[&str])] = &[
 
 /// Places, and the words that must not stand there.
 const BANNED: &[(&[&str], &[&str])] = &[
-    // The core is told what time it is, and does nothing but decide.
+    // They do nothing but decide.
+    (
+        &["core/src/", "worker/src/agent/"],
+        &[
+            "tokio",
+            "async",
+            "await",
+            "std::env",
+            "std::fs",
+            "std::io",
+            "std::net",
+            "std::process",
+            "std::thread",
+        ],
+    ),
+    // The core is told what time it is, too.
     (
         &["core/src/"],
         &[
@@ -36,35 +51,12 @@ const BANNED: &[(&[&str], &[&str])] = &[
             "SystemTime",
             "Timestamp::now",
             "TaskId::now",
-            "tokio",
-            "async",
-            "await",
-            "std::env",
-            "std::fs",
-            "std::io",
-            "std::net",
-            "std::process",
-            "std::thread",
             "Mutex",
             "RwLock",
             "LazyLock",
             "OnceLock",
             "HashMap",
             "HashSet",
-        ],
-    ),
-    (
-        &["worker/src/agent/"],
-        &[
-            "tokio",
-            "async",
-            "await",
-            "std::env",
-            "std::fs",
-            "std::io",
-            "std::net",
-            "std::process",
-            "std::thread",
         ],
     ),
     // The database reads what others store.
